@@ -1,0 +1,84 @@
+// Package mapping turns changes of rows into records: it routes them to topics,
+// makes keys, chooses and names columns, and encodes by plans compiled once per
+// version of a table. A Mapper is one format; the package's own are made by New.
+package mapping
+
+import (
+	"context"
+
+	"cdc/replication"
+)
+
+// Header is one header of a record.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// The headers of every record. Values are UTF-8 text.
+const (
+	HeaderOp         = "cdc.op"          // replication.Op's name: read, insert, update, delete, truncate
+	HeaderPosition   = "cdc.position"    // commit position ':' index of the change in its transaction: 16/B374D848:3
+	HeaderTx         = "cdc.tx"          // transaction id; absent on rows of a snapshot
+	HeaderCommitTime = "cdc.commit_time" // microseconds since 1970-01-01 UTC, decimal
+	// HeaderUnchanged lists, separated by commas, the fields of the value whose
+	// content the log left out and nobody could supply: they hold null, or the
+	// type's zero where the column is NOT NULL, and must not be written over
+	// real data. Absent when there is none.
+	HeaderUnchanged = "cdc.unchanged"
+	// HeaderRefetched lists, separated by commas, the fields of the value that
+	// the log left out and that were read from the table again.
+	HeaderRefetched = "cdc.refetched"
+)
+
+// Record is one record on its way to a topic. Everything in it is borrowed from
+// its Records.
+type Record struct {
+	Topic string
+	// AllPartitions sends a copy to every partition of the topic, as a truncate
+	// needs. Otherwise the partition follows from Key as in Java's default
+	// partitioner (murmur2), and is any when Key is nil.
+	AllPartitions bool
+	Key, Value    []byte // nil is null; a nil Value with a Key is a tombstone
+	Headers       []Header
+	Time          int64 // the record's timestamp: commit time, microseconds since 1970-01-01 UTC
+	Op            replication.Op
+	Table         *replication.Table
+	// Describe renders Key for messages to people. Set by the mapper, never nil.
+	Describe func(key []byte) string
+}
+
+// Records is the run of records that one Batch became, and the memory they
+// live in: Buf holds keys, values and header values, Headers the headers. It
+// belongs to whoever got it from Map until they hand it on; the last owner
+// resets it for the next Map.
+type Records struct {
+	List    []Record
+	Headers []Header
+	Buf     []byte
+}
+
+// Reset forgets the records and keeps the memory.
+func (r *Records) Reset() {
+	clear(r.List)
+	r.List, r.Headers, r.Buf = r.List[:0], r.Headers[:0], r.Buf[:0]
+}
+
+// Bytes is the sum of the sizes of all keys and values, in bytes.
+func (r *Records) Bytes() (n int) {
+	for i := range r.List {
+		n += len(r.List[i].Key) + len(r.List[i].Value)
+	}
+	return n
+}
+
+// Mapper turns a Batch into records.
+type Mapper interface {
+	// Map appends the records of b's changes to out, in order, and borrows
+	// nothing from b. A *RowError says that one change has no record; out then
+	// holds the records of the changes before it, and Map may be called again
+	// with the changes after it. Any other error concerns no single row: a
+	// *replication.Refusal (the registry rejects the schema), or ctx's.
+	// Transient troubles of the registry it waits out, with backoff.
+	Map(ctx context.Context, b *replication.Batch, out *Records) error
+}
