@@ -1,0 +1,95 @@
+// Package servicetest hands real services to tests. Their addresses stand in
+// the environment, where `make test` puts them; a test that needs a service
+// which is not there fails, it is never skipped.
+package servicetest
+
+import (
+	"context"
+	"crypto/rand"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The environment variables that name the services.
+const (
+	EnvPostgres = "CDC_TEST_POSTGRES_URL"  // superuser's URL of a server with wal_level=logical
+	EnvKafka    = "CDC_TEST_KAFKA_BROKERS" // host:port, separated by commas
+	EnvRegistry = "CDC_TEST_REGISTRY_URL"  // Confluent API
+)
+
+func need(t testing.TB, name string) string {
+	t.Helper()
+	v := os.Getenv(name)
+	if v == "" {
+		t.Fatalf("%s is not set: run `make test`, or `eval \"$(make -s services)\"` once and then go test", name)
+	}
+	return v
+}
+
+// Kafka returns the addresses of a real Kafka.
+func Kafka(t testing.TB) []string { t.Helper(); return strings.Split(need(t, EnvKafka), ",") }
+
+// Registry returns the URL of a real schema registry.
+func Registry(t testing.TB) string { t.Helper(); return need(t, EnvRegistry) }
+
+// Name returns a name of its own for topics, slots and connectors: lower case
+// letters, digits and underscores.
+func Name(t testing.TB, prefix string) string {
+	t.Helper()
+	return prefix + "_" + strings.ToLower(rand.Text()[:10])
+}
+
+// Postgres makes an empty database on the real server and returns a
+// superuser's URL of it. When the test ends the database's slots and then the
+// database are dropped.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	admin := need(t, EnvPostgres)
+	u, err := url.Parse(admin)
+	if err != nil {
+		t.Fatalf("parse %s: %v", EnvPostgres, err)
+	}
+	name := Name(t, "t")
+	exec(t, admin, `CREATE DATABASE `+name)
+	t.Cleanup(func() {
+		exec(t, admin, `SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = '`+name+`' AND active`)
+		// An ended walsender lets go of its slot a moment later: drop with retries.
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			err := try(admin, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '`+name+`'`)
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Errorf("drop the slots of %s: %v", name, err)
+				return
+			}
+		}
+		exec(t, admin, `DROP DATABASE `+name+` WITH (FORCE)`)
+	})
+	u.Path = "/" + name
+	return u.String()
+}
+
+func exec(t testing.TB, url, sql string) {
+	t.Helper()
+	if err := try(url, sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func try(url, sql string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, sql)
+	return err
+}
