@@ -1,0 +1,283 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"cdc/replication"
+	"cdc/secret"
+)
+
+// SnapshotMode says what happens to the rows that a table holds already when
+// its capture begins.
+type SnapshotMode string
+
+// The modes. The empty mode is SnapshotInitial.
+const (
+	SnapshotInitial SnapshotMode = "initial" // read them all once, then the changes
+	SnapshotNever   SnapshotMode = "never"   // the changes alone
+)
+
+// TableConfig is one captured table.
+type TableConfig struct {
+	Schema, Name string // as in the catalog, unquoted
+	Snapshot     SnapshotMode
+	// Key names the columns that the records' key is made of, where that is not
+	// the primary key. Here it is only checked: the columns must exist and be
+	// part of the replica identity.
+	Key []string
+	// Keyless says that the records shall have no key.
+	Keyless bool
+}
+
+func (t TableConfig) String() string { return t.Schema + "." + t.Name }
+
+// Config says what to capture, from where.
+type Config struct {
+	Name string // of the connector; goes into application_name
+	// URL is a libpq URL or keyword/value string, read by pgconn: sslmode up to
+	// verify-full, SCRAM, passfile, service file, unix sockets, several hosts.
+	URL               secret.String
+	Slot, Publication string
+	Tables            []TableConfig
+	From              replication.Position // the saved checkpoint, "" when there is none
+	BatchBytes        int                  // budget of a Batch in bytes; 0 = 1 MiB
+	SlotWait          time.Duration        // how long to wait for a slot in use before refusing; 0 = 30 s
+	Logger            *slog.Logger         // nil discards
+	Registerer        prometheus.Registerer
+	// Progress is told about every snapshotted table: about once a second, and
+	// when it is done. It runs on the snapshot's goroutine: it must not block.
+	// May be nil.
+	Progress func(Progress)
+}
+
+// Progress is how far the snapshot of one table has come.
+type Progress struct {
+	Schema, Table string
+	Rows          int64 // read so far
+	Bytes         int64 // of their text as the server sent it
+	Estimate      int64 // rows in the table as the planner guesses them, -1 when it does not know
+	Elapsed       time.Duration
+	Done          bool
+}
+
+const (
+	defaultBatchBytes = 1 << 20
+	defaultSlotWait   = 30 * time.Second
+)
+
+// complete checks c by itself and fills the defaults in.
+func (c Config) complete() (Config, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.BatchBytes <= 0 {
+		c.BatchBytes = defaultBatchBytes
+	}
+	if c.SlotWait <= 0 {
+		c.SlotWait = defaultSlotWait
+	}
+	if !validSlotName(c.Slot) {
+		return c, &replication.Refusal{
+			Problem: fmt.Sprintf("slot name %q is not valid", c.Slot),
+			Remedy:  "choose 1 to 63 lower case letters, digits and underscores",
+		}
+	}
+	if c.Publication == "" || len(c.Publication) > 63 {
+		return c, &replication.Refusal{
+			Problem: fmt.Sprintf("publication name %q is not valid", c.Publication),
+			Remedy:  "choose a name of 1 to 63 bytes",
+		}
+	}
+	if len(c.Tables) == 0 {
+		return c, &replication.Refusal{Problem: "no table is configured", Remedy: "list the tables to capture"}
+	}
+	c.Tables = slices.Clone(c.Tables)
+	seen := map[string]bool{}
+	for i := range c.Tables {
+		t := &c.Tables[i]
+		switch t.Snapshot {
+		case "":
+			t.Snapshot = SnapshotInitial
+		case SnapshotInitial, SnapshotNever:
+		default:
+			return c, &replication.Refusal{
+				Problem: fmt.Sprintf("table %s: snapshot mode %q does not exist", t, t.Snapshot),
+				Remedy:  "choose initial or never",
+			}
+		}
+		if name := tableKey(t.Schema, t.Name); seen[name] {
+			return c, &replication.Refusal{Problem: fmt.Sprintf("table %s is configured twice", t), Remedy: "remove one of the two"}
+		} else {
+			seen[name] = true
+		}
+	}
+	return c, nil
+}
+
+// validSlotName follows ReplicationSlotValidateName in PostgreSQL's slot.c.
+func validSlotName(s string) bool {
+	if s == "" || len(s) > 63 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// sessionSettings fix the text form of every value, on ordinary and on
+// replication connections alike: the decoder of text knows these forms only.
+// The time limits that an administrator may have set for interactive users
+// would cut a snapshot or the wait for the next change. row_security=off makes
+// a table whose policies hide rows an error instead of a gap in the snapshot.
+var sessionSettings = map[string]string{
+	"client_encoding":                     "UTF8",
+	"datestyle":                           "ISO",
+	"intervalstyle":                       "postgres",
+	"bytea_output":                        "hex",
+	"extra_float_digits":                  "1",
+	"timezone":                            "UTC",
+	"lc_monetary":                         "C",
+	"row_security":                        "off",
+	"standard_conforming_strings":         "on",
+	"statement_timeout":                   "0",
+	"lock_timeout":                        "0",
+	"idle_session_timeout":                "0",
+	"idle_in_transaction_session_timeout": "0",
+	"default_transaction_read_only":       "off",
+}
+
+// connConfig parses the URL. The result may be changed by the caller, as for
+// another DialFunc. With forReplication the session speaks the replication
+// commands, in the database of the URL.
+func (c *Config) connConfig(forReplication bool) (*pgx.ConnConfig, error) {
+	cc, err := pgx.ParseConfig(c.URL.Reveal())
+	if err != nil {
+		return nil, &replication.Refusal{
+			Problem: "postgres url cannot be used",
+			Remedy:  "give a URL like postgres://user:password@host:5432/database?sslmode=verify-full",
+			Err:     err,
+		}
+	}
+	// ExecModeExec sends text and names no prepared statement.
+	cc.DefaultQueryExecMode = pgx.QueryExecModeExec
+	// The names of settings are not case-sensitive; a URL's own must not be sent twice.
+	for name := range maps.Clone(cc.RuntimeParams) {
+		if _, ours := sessionSettings[strings.ToLower(name)]; ours || strings.EqualFold(name, "replication") {
+			delete(cc.RuntimeParams, name)
+		}
+	}
+	maps.Copy(cc.RuntimeParams, sessionSettings)
+	if cc.RuntimeParams["application_name"] == "" {
+		cc.RuntimeParams["application_name"] = clip("cdc "+c.Name, 63)
+	}
+	if forReplication {
+		cc.RuntimeParams["replication"] = "database"
+	}
+	cc.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		if serverMajor(conn.ParameterStatus("server_version")) < 17 {
+			return nil
+		}
+		return conn.Exec(ctx, "SET transaction_timeout = 0").Close() // a setting that older servers do not know
+	}
+	return cc, nil
+}
+
+// connectReplication opens a connection for replication commands. edit may
+// change the configuration first and may be nil.
+func (c *Config) connectReplication(ctx context.Context, edit func(*pgconn.Config)) (*pgconn.PgConn, error) {
+	cc, err := c.connConfig(true)
+	if err != nil {
+		return nil, err
+	}
+	if edit != nil {
+		edit(&cc.Config)
+	}
+	conn, err := pgconn.ConnectConfig(ctx, &cc.Config)
+	if err != nil {
+		return nil, refuseConnect(cc, err)
+	}
+	return conn, nil
+}
+
+// session is one ordinary connection that is made when it is first needed, and
+// again when it broke. One goroutine owns it.
+type session struct {
+	config *Config
+	conn   *pgx.Conn
+}
+
+func newSession(c *Config) *session { return &session{config: c} }
+
+// do runs f on the connection. When the connection turns out to be broken it
+// runs f once more on a new one, so f must only read.
+func (s *session) do(ctx context.Context, f func(*pgx.Conn) error) error {
+	for attempt := 0; ; attempt++ {
+		fresh := s.conn == nil || s.conn.IsClosed()
+		conn, err := s.open(ctx)
+		if err != nil {
+			return err
+		}
+		err = f(conn)
+		if err == nil || fresh || attempt > 0 || ctx.Err() != nil || !conn.IsClosed() || !transient(err) {
+			return err
+		}
+	}
+}
+
+// open returns the connection.
+func (s *session) open(ctx context.Context) (*pgx.Conn, error) {
+	if s.conn != nil && !s.conn.IsClosed() {
+		return s.conn, nil
+	}
+	cc, err := s.config.connConfig(false)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cc)
+	if err != nil {
+		return nil, refuseConnect(cc, err)
+	}
+	s.conn = conn
+	return conn, nil
+}
+
+// close ends the connection, if there is one.
+func (s *session) close(ctx context.Context) {
+	if s.conn != nil {
+		s.conn.Close(ctx)
+		s.conn = nil
+	}
+}
+
+// serverMajor reads the major version from a server_version such as
+// "15.18 (Debian 15.18-0+deb12u1)" or "18beta1".
+func serverMajor(version string) (major int) {
+	for _, c := range version {
+		if c < '0' || c > '9' {
+			break
+		}
+		major = major*10 + int(c-'0')
+	}
+	return major
+}
+
+// clip cuts s to at most n bytes, at a boundary between characters.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
+}

@@ -1,0 +1,96 @@
+package postgres
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pglogrepl"
+
+	"cdc/replication"
+)
+
+// position is what a replication.Position of this package says: resume the
+// stream at LSN, and do not take changes of a table in Tables that committed
+// before its snapshot. It is immutable once it is shared.
+//
+// Its text is JSON: {"lsn":"0/16B3748","tables":{"public.orders":"0/16B0000"}}.
+type position struct {
+	// LSN is the end of a commit, or an end of the log that the server named
+	// when nothing was open before it.
+	LSN pglogrepl.LSN
+	// Tables holds, by tableKey, the consistent point S of every table whose
+	// snapshot is complete: the snapshot has what transactions did whose commit
+	// record begins before S (Begin.final_lsn < S), the stream the rest.
+	Tables map[string]pglogrepl.LSN
+}
+
+// tableKey names a table in a position. A dot or a quote inside a name is
+// quoted, so that two tables never share a key.
+func tableKey(schema, name string) string {
+	return quoteDotted(schema) + "." + quoteDotted(name)
+}
+
+func quoteDotted(s string) string {
+	if strings.ContainsAny(s, `."`) {
+		return replication.QuoteIdentifier(s)
+	}
+	return s
+}
+
+type positionJSON struct {
+	LSN    string            `json:"lsn"`
+	Tables map[string]string `json:"tables,omitempty"`
+}
+
+// parsePosition reads the text of a position that is not "".
+func parsePosition(p replication.Position) (position, error) {
+	var j positionJSON
+	if err := json.Unmarshal([]byte(p), &j); err != nil {
+		return position{}, fmt.Errorf("read position %q: %w", string(p), err)
+	}
+	lsn, err := pglogrepl.ParseLSN(j.LSN)
+	if err != nil {
+		return position{}, fmt.Errorf("read position %q: %w", string(p), err)
+	}
+	pos := position{LSN: lsn, Tables: make(map[string]pglogrepl.LSN, len(j.Tables))}
+	for name, text := range j.Tables {
+		if pos.Tables[name], err = pglogrepl.ParseLSN(text); err != nil {
+			return position{}, fmt.Errorf("read position %q: table %s: %w", string(p), name, err)
+		}
+	}
+	return pos, nil
+}
+
+// text renders p; equal positions have equal texts.
+func (p position) text() replication.Position {
+	return newPositionText(p.Tables).at(p.LSN)
+}
+
+// positionText renders positions that differ in their LSN only.
+type positionText struct{ tail string }
+
+func newPositionText(tables map[string]pglogrepl.LSN) positionText {
+	if len(tables) == 0 {
+		return positionText{tail: `"}`}
+	}
+	var b strings.Builder
+	b.WriteString(`","tables":{`)
+	for i, name := range slices.Sorted(maps.Keys(tables)) {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		quoted, _ := json.Marshal(name) // a string always has a JSON form
+		b.Write(quoted)
+		b.WriteString(`:"` + tables[name].String() + `"`)
+	}
+	b.WriteString(`}}`)
+	return positionText{tail: b.String()}
+}
+
+// at returns the text of the position at lsn.
+func (t positionText) at(lsn pglogrepl.LSN) replication.Position {
+	return replication.Position(`{"lsn":"` + lsn.String() + t.tail)
+}
