@@ -1,0 +1,175 @@
+package mapping
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cdc/mapping/avro"
+	"cdc/replication"
+)
+
+// plan is all that is decided about one version of a table before its first
+// row. It is immutable.
+type plan struct {
+	table    *replication.Table
+	topic    string
+	key      keyPlan
+	value    *avro.Encoder
+	fields   []string // per column of the table the field's name, "" when it is left out
+	describe func(key []byte) string
+}
+
+// maxVersions is how many versions of one table keep their plans. Rows of an
+// old version come only while the log crosses a DDL, so two would do.
+const maxVersions = 4
+
+// planner compiles plans and keeps them. One goroutine uses it.
+type planner struct {
+	router   *router
+	registry SchemaRegistry
+	plans    map[*replication.Table]*plan
+	versions map[tableID][]*replication.Table // those in plans, oldest first
+}
+
+func newPlanner(r *router, registry SchemaRegistry) *planner {
+	return &planner{
+		router: r, registry: registry, plans: map[*replication.Table]*plan{},
+		versions: map[tableID][]*replication.Table{},
+	}
+}
+
+// plan returns the plan of t. Its error is a *replication.Refusal, or ctx's.
+func (pl *planner) plan(ctx context.Context, t *replication.Table) (*plan, error) {
+	if p := pl.plans[t]; p != nil {
+		return p, nil
+	}
+	p, err := pl.compile(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	id := tableID{t.Schema, t.Name}
+	if v := pl.versions[id]; len(v) >= maxVersions {
+		delete(pl.plans, v[0])
+		pl.versions[id] = slices.Delete(v, 0, 1)
+	}
+	pl.versions[id] = append(pl.versions[id], t)
+	pl.plans[t] = p
+	return p, nil
+}
+
+func (pl *planner) compile(ctx context.Context, t *replication.Table) (*plan, error) {
+	id := tableID{t.Schema, t.Name}
+	cfg := pl.router.table(id)
+	topic, err := pl.router.topicOf(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := pl.router.share(topic, id); err != nil { // of a table that is not configured
+		return nil, err
+	}
+	columns, err := keyColumns(t, cfg)
+	if err != nil {
+		return nil, err
+	}
+	specs, err := selectColumns(t, cfg, columns)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{table: t, topic: topic, fields: make([]string, len(t.Columns))}
+	namespace, name := pl.router.recordName(id, topic)
+	schema, names, err := avro.RecordSchema(namespace, name, "", specs)
+	if err != nil {
+		return nil, refuseSchema(t, err)
+	}
+	for i, s := range specs {
+		p.fields[s.Source] = names[i]
+	}
+	valueID, err := pl.registry.ID(ctx, topic+"-value", schema)
+	if err != nil {
+		return nil, err
+	}
+	if p.value, err = avro.NewEncoder(schema, valueID, specs); err != nil {
+		return nil, refuseSchema(t, err)
+	}
+	if err := pl.compileKey(ctx, p, cfg, columns, specs, namespace, name); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// compileKey fills in p.key and p.describe.
+func (pl *planner) compileKey(ctx context.Context, p *plan, cfg *TableConfig, columns []int, specs []avro.FieldSpec, namespace, name string) error {
+	k := &p.key
+	k.mode, k.columns = cfg.Key.mode(), columns
+	switch k.mode {
+	case KeyNone:
+		p.describe = func([]byte) string { return "(none)" }
+		return nil
+	case KeyPlain:
+		k.zero = []byte{}
+		column := p.table.Columns[columns[0]].Name
+		p.describe = func(key []byte) string { return fmt.Sprintf("%s=%q", column, key) }
+		return nil
+	}
+	fields := make([]avro.FieldSpec, len(columns))
+	for i, c := range columns {
+		fields[i] = specs[slices.IndexFunc(specs, func(s avro.FieldSpec) bool { return s.Source == c })]
+	}
+	k.schema = cfg.Key.Schema
+	if k.mode != KeySchema {
+		var err error
+		if k.schema, _, err = avro.KeySchema(namespace, name, "", fields); err != nil {
+			return refuseSchema(p.table, err)
+		}
+	} else {
+		// A given key schema may well have no null for a column that could hold
+		// one: a null in a key is an error of its row in any case.
+		for i := range fields {
+			fields[i].Column.NotNull = true
+		}
+		if _, err := avro.NewEncoder(k.schema, 0, fields); err != nil {
+			return refuseKeySchema(p.table, err) // before it is registered
+		}
+	}
+	id, err := pl.registry.ID(ctx, p.topic+"-key", k.schema)
+	if err != nil {
+		return err
+	}
+	if k.enc, err = avro.NewEncoder(k.schema, id, fields); err != nil {
+		return refuseSchema(p.table, err)
+	}
+	blank := make([]replication.Value, len(p.table.Columns))
+	for i := range blank {
+		blank[i] = replication.Unchanged // encodes as null, or as the type's zero
+	}
+	if k.zero, err = k.enc.Append(nil, blank); err != nil {
+		return refuseSchema(p.table, err)
+	}
+	p.describe = describeAvro(k.schema)
+	return nil
+}
+
+// recordName returns namespace and name of a table's value schema. Tables that
+// share a topic share both, named after the topic: otherwise no registry would
+// take their schemas for versions of one.
+func (r *router) recordName(id tableID, topic string) (namespace, name string) {
+	name = id.name
+	if r.shared[topic] {
+		id, name = r.owners[topic], topic
+	}
+	return r.namespace.expand(id, func(s string) string {
+		if strings.Contains(s, ".") { // which would make two parts of it
+			return avro.Name(s)
+		}
+		return s // RecordSchema makes it valid
+	}), name
+}
+
+func refuseSchema(t *replication.Table, err error) error {
+	return &replication.Refusal{
+		Problem: fmt.Sprintf("table %s has no schema", t), Err: err,
+		Remedy: "leave the column out, or rename it, in the table's configuration",
+	}
+}
