@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"cdc/mapping/avro"
 	"cdc/replication"
@@ -54,24 +53,17 @@ func (k *keyPlan) same(a, b []replication.Value) bool {
 	return true
 }
 
-// text renders the key's columns of row for people: id=7, region="eu".
+// text renders the key's columns of row for people: id=7 region='eu'.
 func (k *keyPlan) text(t *replication.Table, row []replication.Value) string {
-	const longest = 200 // bytes a value
 	if len(k.columns) == 0 || row == nil {
 		return "(none)"
 	}
-	var b strings.Builder
+	columns := make([]replication.Column, len(k.columns))
+	values := make([]replication.Value, len(k.columns))
 	for i, c := range k.columns {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		v := row[c].String()
-		if len(v) > longest {
-			v = strings.ToValidUTF8(v[:longest], "") + "…"
-		}
-		b.WriteString(t.Columns[c].Name + "=" + v)
+		columns[i], values[i] = t.Columns[c], row[c]
 	}
-	return b.String()
+	return avro.KeyText(columns, values)
 }
 
 // keyColumns finds the columns that the key is made of, in its order, and
