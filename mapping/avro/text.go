@@ -1,0 +1,201 @@
+package avro
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"cdc/replication"
+)
+
+// maxShown is how much of a value messages show, in bytes.
+const maxShown = 64
+
+// KeyText renders the values of columns for messages: id=7, or a=1 b='x'.
+func KeyText(columns []replication.Column, values []replication.Value) string {
+	var b []byte
+	for i := range min(len(columns), len(values)) {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = append(b, columns[i].Name...)
+		b = append(b, '=')
+		b = appendShown(b, values[i])
+	}
+	return string(b)
+}
+
+// Text is KeyText of a record's body; a body that cannot be decoded is shown in
+// hexadecimal.
+func (d *Decoder) Text(body []byte) string {
+	values := make([]replication.Value, len(d.columns))
+	if err := d.Decode(body, values, new(Memory)); err != nil {
+		return string(appendHex(nil, body))
+	}
+	return KeyText(d.columns, values)
+}
+
+func describe(v replication.Value) string {
+	return "value " + string(appendShown(nil, v))
+}
+
+func appendShown(b []byte, v replication.Value) []byte {
+	switch v.Kind() {
+	case replication.KindString, replication.KindJSON:
+		return appendCut(b, v.Bytes(), '\'')
+	case replication.KindDecimal:
+		return appendCut(b, v.Bytes(), 0)
+	case replication.KindBytes:
+		return appendHex(b, v.Bytes())
+	case replication.KindUUID:
+		if v.Len() == 16 {
+			return appendUUID(b, v.Bytes())
+		}
+		return appendHex(b, v.Bytes())
+	case replication.KindDate, replication.KindTime, replication.KindTimestamp, replication.KindTimestampTZ:
+		return appendTimeText(b, v.Kind(), v.Int())
+	case replication.KindArray:
+		b = append(b, '{')
+		for i, e := range v.Elems() {
+			if i == 8 {
+				b = append(b, ",…"...)
+				break
+			}
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendShown(b, e)
+		}
+		return append(b, '}')
+	default:
+		return append(b, v.String()...)
+	}
+}
+
+func appendCut(b, text []byte, quote byte) []byte {
+	cut := len(text) > maxShown
+	if cut {
+		text = text[:maxShown]
+		// Do not cut within a character.
+		for i := 0; i < 3 && len(text) > 0 && !utf8.RuneStart(text[len(text)-1]); i++ {
+			text = text[:len(text)-1]
+		}
+		if len(text) > 0 && text[len(text)-1] >= utf8.RuneSelf {
+			text = text[:len(text)-1]
+		}
+	}
+	if quote != 0 {
+		b = append(b, quote)
+	}
+	b = append(b, strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, string(text))...)
+	if cut {
+		b = append(b, "…"...)
+	}
+	if quote != 0 {
+		b = append(b, quote)
+	}
+	return b
+}
+
+func appendHex(b, raw []byte) []byte {
+	const hex = "0123456789abcdef"
+	cut := len(raw) > maxShown/2
+	if cut {
+		raw = raw[:maxShown/2]
+	}
+	b = append(b, '0', 'x')
+	for _, c := range raw {
+		b = append(b, hex[c>>4], hex[c&15])
+	}
+	if cut {
+		b = append(b, "…"...)
+	}
+	return b
+}
+
+// appendTimeText appends a date or time in ISO 8601; years beyond 9999 and
+// before 0 with a sign.
+func appendTimeText(b []byte, kind replication.Kind, v int64) []byte {
+	if kind != replication.KindTime {
+		switch v {
+		case replication.Infinity:
+			return append(b, "infinity"...)
+		case replication.NegInfinity:
+			return append(b, "-infinity"...)
+		}
+	}
+	const day = 24 * 3600 * 1e6
+	switch kind {
+	case replication.KindDate:
+		return appendDay(b, v)
+	case replication.KindTime:
+		return appendClock(b, v)
+	}
+	days, micros := v/day, v%day
+	if micros < 0 {
+		days, micros = days-1, micros+day
+	}
+	b = appendClock(append(appendDay(b, days), 'T'), micros)
+	if kind == replication.KindTimestampTZ {
+		b = append(b, 'Z')
+	}
+	return b
+}
+
+// appendDay appends the proleptic Gregorian day that lies so many days after
+// 1970-01-01 (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+func appendDay(b []byte, days int64) []byte {
+	days += 719468
+	era := days / 146097
+	if days < 0 {
+		era = (days - 146096) / 146097
+	}
+	doe := days - era*146097
+	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
+	doy := doe - (365*yoe + yoe/4 - yoe/100)
+	mp := (5*doy + 2) / 153
+	month := mp + 3
+	year := yoe + era*400
+	if month > 12 {
+		month -= 12
+		year++
+	}
+	switch {
+	case year < 0:
+		b = appendPadded(append(b, '-'), -year, 6)
+	case year > 9999:
+		b = appendPadded(append(b, '+'), year, 6)
+	default:
+		b = appendPadded(b, year, 4)
+	}
+	b = appendPadded(append(b, '-'), month, 2)
+	return appendPadded(append(b, '-'), doy-(153*mp+2)/5+1, 2)
+}
+
+func appendClock(b []byte, micros int64) []byte {
+	seconds := micros / 1e6
+	b = appendPadded(b, seconds/3600, 2)
+	b = appendPadded(append(b, ':'), seconds/60%60, 2)
+	b = appendPadded(append(b, ':'), seconds%60, 2)
+	if fraction := micros % 1e6; fraction != 0 {
+		b = appendPadded(append(b, '.'), fraction, 6)
+		for b[len(b)-1] == '0' {
+			b = b[:len(b)-1]
+		}
+	}
+	return b
+}
+
+func appendPadded(b []byte, n int64, width int) []byte {
+	var buf [20]byte
+	digits := strconv.AppendInt(buf[:0], n, 10)
+	for range width - len(digits) {
+		b = append(b, '0')
+	}
+	return append(b, digits...)
+}
