@@ -1,0 +1,55 @@
+package producer
+
+import (
+	"context"
+	"sync"
+)
+
+// buffer bounds the bytes handed to kgo and not yet acknowledged. It stands in
+// for kgo's own MaxBufferedBytes because that waits record by record, with a
+// goroutine each, and gives a record's context to its batch: the end of a
+// caller's context would fail records already under way.
+type buffer struct {
+	mu   sync.Mutex
+	used int
+	max  int
+	room chan struct{} // signals a release; capacity 1; one waiter at a time
+}
+
+func (b *buffer) init(max int) { b.max, b.room = max, make(chan struct{}, 1) }
+
+// acquire takes n bytes, waiting until they fit or nothing else is held.
+func (b *buffer) acquire(ctx context.Context, n int, closed <-chan struct{}) error {
+	for {
+		b.mu.Lock()
+		if b.used == 0 || b.used+n <= b.max {
+			b.used += n
+			b.mu.Unlock()
+			return nil
+		}
+		b.mu.Unlock()
+		select {
+		case <-b.room:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-closed:
+			return errClosed
+		}
+	}
+}
+
+func (b *buffer) release(n int) {
+	b.mu.Lock()
+	b.used -= n
+	b.mu.Unlock()
+	select {
+	case b.room <- struct{}{}:
+	default:
+	}
+}
+
+func (b *buffer) bytes() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used
+}

@@ -1,0 +1,43 @@
+package producer
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	records, bytes, errors *prometheus.CounterVec
+	deadLetters            prometheus.Counter
+	reg                    prometheus.Registerer
+	all                    []prometheus.Collector
+}
+
+func newMetrics(reg prometheus.Registerer, b *buffer) *metrics {
+	perTopic := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"topic"})
+	}
+	m := &metrics{
+		reg:     reg,
+		records: perTopic("cdc_producer_records_total", "Records acknowledged by the brokers."),
+		bytes:   perTopic("cdc_producer_bytes_total", "Bytes of keys and values acknowledged by the brokers, before compression."),
+		errors:  perTopic("cdc_producer_errors_total", "Records that the brokers refused, or that were given up."),
+		deadLetters: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "cdc_producer_dead_letters_total", Help: "Changes and records put to the dead-letter topic.",
+		}),
+	}
+	buffered := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "cdc_producer_buffered_bytes", Help: "Memory of records handed over and not yet acknowledged.",
+	}, func() float64 { return float64(b.bytes()) })
+	m.all = []prometheus.Collector{m.records, m.bytes, m.errors, m.deadLetters, buffered}
+	if reg != nil {
+		reg.MustRegister(m.all...)
+	}
+	return m
+}
+
+// unregister lets another Producer take its place.
+func (m *metrics) unregister() {
+	if m.reg == nil {
+		return
+	}
+	for _, c := range m.all {
+		m.reg.Unregister(c)
+	}
+}

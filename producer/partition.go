@@ -1,0 +1,76 @@
+package producer
+
+import (
+	"encoding/binary"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// partitioner places records as Java's default partitioner does: by murmur2 of
+// the key, and those without a key in runs of sticky bytes, partition after
+// partition. A record that comes with a Partition of 0 or more keeps it.
+type partitioner struct{ p *Producer }
+
+// sticky is how many bytes without a key go to one partition before the next
+// has its turn, so that they share requests; as Java's batch.size times four.
+const sticky = 64 << 10
+
+func (p partitioner) ForTopic(name string) kgo.TopicPartitioner {
+	t, _ := p.p.topics.Load(name)
+	topic, _ := t.(*topic)
+	return &topicPartitioner{topic: topic}
+}
+
+// topicPartitioner is used by one record at a time.
+type topicPartitioner struct {
+	topic *topic
+	on    int // partition of the current run
+	bytes int // in it
+}
+
+func (*topicPartitioner) RequiresConsistency(r *kgo.Record) bool {
+	return r.Key != nil || r.Partition != hashed
+}
+
+func (t *topicPartitioner) Partition(r *kgo.Record, n int) int {
+	if t.topic != nil && r.Partition >= 0 {
+		t.topic.partitions.Store(int32(n))
+	}
+	switch {
+	case r.Partition >= 0:
+		return int(r.Partition)
+	case r.Key != nil:
+		return int(murmur2(r.Key)&0x7fffffff) % n
+	}
+	if t.bytes >= sticky || t.on >= n {
+		t.on, t.bytes = (t.on+1)%n, 0
+	}
+	t.bytes += len(r.Value)
+	return t.on
+}
+
+// murmur2 is the hash of org.apache.kafka.common.utils.Utils.murmur2.
+func murmur2(b []byte) uint32 {
+	const (
+		m    = 0x5bd1e995
+		seed = 0x9747b28c
+	)
+	h := uint32(seed) ^ uint32(len(b))
+	for ; len(b) >= 4; b = b[4:] {
+		k := binary.LittleEndian.Uint32(b) * m
+		k ^= k >> 24
+		h = h*m ^ k*m
+	}
+	switch len(b) {
+	case 3:
+		h ^= uint32(b[2]) << 16
+		fallthrough
+	case 2:
+		h ^= uint32(b[1]) << 8
+		fallthrough
+	case 1:
+		h = (h ^ uint32(b[0])) * m
+	}
+	h = (h ^ h>>13) * m
+	return h ^ h>>15
+}

@@ -1,0 +1,319 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"cdc/kafka"
+	"cdc/mapping"
+	"cdc/replication"
+)
+
+// hashed in Record.Partition asks the partitioner to choose.
+const hashed = -1
+
+// Produce implements pipeline.Producer. done may also run before Produce
+// returns. Records go on in the order of the calls. Once a record has failed
+// for another reason than ctx, the Producer is done for: every later call gets
+// that error, so that nothing is published past a gap.
+//
+// ctx bounds the waiting for space and for a topic to be created; what kgo has
+// been given is not taken back.
+func (p *Producer) Produce(ctx context.Context, r *mapping.Records, done func(error)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.free.get(p)
+	c.begin(r, done)
+	err := p.broken()
+	if err == nil {
+		err = p.buffer.acquire(ctx, c.bytes, p.closed)
+	}
+	if err != nil {
+		c.bytes = 0
+	}
+	n := 0
+	for ; n < len(r.List) && err == nil; n++ {
+		err = c.produce(ctx, n)
+	}
+	if err != nil {
+		c.fail(err)
+		if ctx.Err() == nil {
+			p.failed.CompareAndSwap(nil, &err)
+		}
+	}
+	// Records that were not handed over, and the hold that kept the count from
+	// reaching zero early.
+	c.settle(int64(len(r.List)-n) + 1)
+}
+
+// call is one call of Produce under way, and the memory of its records. It is
+// recycled after its last promise: kgo does not touch a record past that.
+type call struct {
+	p       *Producer
+	r       *mapping.Records
+	done    func(error)
+	slab    []kgo.Record // one for each of r.List
+	bytes   int          // taken from the buffer
+	runs    []run
+	topic   *topic // of the last record
+	pending atomic.Int64
+	err     atomic.Pointer[error]
+	promise func(*kgo.Record, error) // one func value for all records
+}
+
+// run counts consecutive records of one topic, for the metrics.
+type run struct {
+	topic          *topic
+	records, bytes int
+}
+
+// perRecord is what a record costs in memory beside its bytes: a kgo.Record,
+// its place in a batch, and a mapping.Record.
+const perRecord = 400
+
+func (c *call) begin(r *mapping.Records, done func(error)) {
+	c.p.open.Add(1)
+	c.r, c.done, c.topic = r, done, nil
+	c.runs = c.runs[:0]
+	c.err.Store(nil)
+	if cap(c.slab) < len(r.List) {
+		c.slab = make([]kgo.Record, len(r.List), max(len(r.List), 2*cap(c.slab)))
+	}
+	c.slab = c.slab[:len(r.List)]
+	c.bytes = len(r.Buf) + len(r.List)*perRecord
+	c.pending.Store(int64(len(r.List)) + 1)
+}
+
+// produce hands record i over.
+func (c *call) produce(ctx context.Context, i int) error {
+	m := &c.r.List[i]
+	if c.topic == nil || c.topic.name != m.Topic {
+		t, err := c.p.topic(ctx, Topic{Name: m.Topic, Keyed: m.Key != nil})
+		if err != nil {
+			c.settle(1)
+			return err
+		}
+		c.topic = t
+		c.runs = append(c.runs, run{topic: t})
+	}
+	k := &c.slab[i]
+	*k = kgo.Record{
+		Topic: m.Topic, Key: m.Key, Value: m.Value, Headers: headers(m.Headers),
+		Timestamp: time.UnixMicro(m.Time), Partition: hashed,
+	}
+	size := recordBatchSize(k)
+	if size > c.topic.limit {
+		return c.tooLarge(ctx, m, k, size)
+	}
+	last := &c.runs[len(c.runs)-1]
+	last.records++
+	last.bytes += len(k.Key) + len(k.Value)
+	if m.AllPartitions {
+		c.everywhere(k)
+		return nil
+	}
+	c.p.client.Produce(context.Background(), k, c.promise)
+	return nil
+}
+
+// everywhere sends k to every partition. The partitioner counts them, as kgo
+// sees them: the count may grow while the first copies are handed over, and
+// these are the partitions that this producer has written to or will.
+func (c *call) everywhere(k *kgo.Record) {
+	t := c.topic
+	template := *k
+	k.Partition = 0
+	c.p.client.Produce(context.Background(), k, c.promise)
+	for i := int32(1); i < t.partitions.Load(); i++ {
+		another := template
+		another.Partition = i
+		c.pending.Add(1)
+		c.p.client.Produce(context.Background(), &another, c.promise)
+	}
+}
+
+// tooLarge sends k to the dead letters if that was chosen, else returns why
+// not, as a *mapping.RowError.
+func (c *call) tooLarge(ctx context.Context, m *mapping.Record, k *kgo.Record, size int) error {
+	why := &tooLargeError{topic: c.topic.name, size: size, limit: c.topic.limit}
+	rowErr := rowError(m, why)
+	if c.p.conf.OnError != OnErrorDeadLetter {
+		c.settle(1)
+		return rowErr
+	}
+	t, err := c.p.deadLetterTopic(ctx)
+	if err != nil {
+		c.settle(1)
+		return err
+	}
+	letter := deadRecord(t.name, k, m, rowErr)
+	if size := recordBatchSize(letter); size > t.limit {
+		c.settle(1)
+		return rowError(m, fmt.Errorf("%w; nor does it fit into the dead-letter topic: %w", why,
+			&tooLargeError{topic: t.name, size: size, limit: t.limit}))
+	}
+	c.p.log.Warn("record goes to the dead-letter topic", "topic", t.name, "error", rowErr)
+	c.p.metrics.deadLetters.Inc()
+	c.p.client.Produce(context.Background(), letter, c.promise)
+	return nil
+}
+
+// acknowledged is the promise of every record. kgo runs promises one after the
+// other on one goroutine.
+func (c *call) acknowledged(k *kgo.Record, err error) {
+	if err != nil {
+		err = c.explain(k, err)
+		c.fail(err)
+		c.p.failed.CompareAndSwap(nil, &err)
+	}
+	c.settle(1)
+}
+
+func (c *call) fail(err error) { c.err.CompareAndSwap(nil, &err) }
+
+// settle takes n off the count of open records. Whoever takes the last one
+// recycles c and calls done.
+func (c *call) settle(n int64) {
+	if c.pending.Add(-n) != 0 {
+		return
+	}
+	var err error
+	if e := c.err.Load(); e != nil {
+		err = *e
+	} else {
+		for _, run := range c.runs {
+			run.topic.records.Add(float64(run.records))
+			run.topic.bytes.Add(float64(run.bytes))
+		}
+	}
+	p, done := c.p, c.done
+	p.buffer.release(c.bytes)
+	p.free.put(c)
+	done(err)
+	p.open.Done()
+}
+
+// explain says what the error of a record means for people.
+func (c *call) explain(k *kgo.Record, err error) error {
+	t, _ := c.p.topics.Load(k.Topic)
+	if t, ok := t.(*topic); ok {
+		t.errors.Inc()
+	}
+	switch {
+	case errors.Is(err, kgo.ErrClientClosed):
+		return errClosed
+	case errors.Is(err, kerr.MessageTooLarge):
+		why := &tooLargeError{topic: k.Topic, size: recordBatchSize(k), err: err}
+		if t, ok := t.(*topic); ok {
+			why.limit = t.limit
+		}
+		if m := c.find(k); m != nil {
+			return rowError(m, why)
+		}
+		return why
+	}
+	return explain(err, "produce to topic "+k.Topic, "Write on topic "+k.Topic)
+}
+
+// find returns the record that k was made of, or nil for copies.
+func (c *call) find(k *kgo.Record) *mapping.Record {
+	for i := range c.slab {
+		if &c.slab[i] == k {
+			return &c.r.List[i]
+		}
+	}
+	return nil
+}
+
+// explain wraps err as "verb: …", or as a Refusal when a person must act. nil
+// stays nil, a Refusal stays itself.
+func explain(err error, verb, right string) error {
+	if err == nil || replication.IsRefusal(err) {
+		return err
+	}
+	if remedy, ok := kafka.Remedy(err, right); ok {
+		return &replication.Refusal{Problem: verb, Remedy: remedy, Err: err}
+	}
+	return fmt.Errorf("%s: %w", verb, err)
+}
+
+// tooLargeError says that a record does not fit into its topic.
+type tooLargeError struct {
+	topic       string
+	size, limit int // bytes before compression
+	err         error
+}
+
+func (e *tooLargeError) Error() string {
+	s := fmt.Sprintf("record of %d bytes is larger than topic %s takes (%d)", e.size, e.topic, e.limit)
+	if e.err != nil {
+		s += ": " + e.err.Error()
+	}
+	return fmt.Sprintf("%s\n  to mend it: kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config max.message.bytes=%d, and raise kafka.max_record if it is set; or exclude the large column; or set on_error: dead-letter",
+		s, e.topic, e.size+e.size/4)
+}
+
+func (e *tooLargeError) Unwrap() error { return e.err }
+
+// rowError names the row that m came from.
+func rowError(m *mapping.Record, err error) *mapping.RowError {
+	e := &mapping.RowError{Op: m.Op, Index: -1, Err: err}
+	if m.Table != nil {
+		e.Table = m.Table.String()
+	}
+	if m.Describe != nil {
+		e.Key = m.Describe(m.Key)
+	}
+	for _, h := range m.Headers {
+		switch h.Key {
+		case mapping.HeaderTx:
+			e.Tx = string(h.Value)
+		case mapping.HeaderPosition:
+			e.Commit, _, _ = strings.Cut(string(h.Value), ":")
+		}
+	}
+	return e
+}
+
+// headers returns h as kgo's type without a copy. The conversion in the blank
+// declaration does not compile unless both have the same fields.
+func headers(h []mapping.Header) []kgo.RecordHeader {
+	return unsafe.Slice((*kgo.RecordHeader)(unsafe.Pointer(unsafe.SliceData(h))), len(h))
+}
+
+var _ = kgo.RecordHeader(mapping.Header{})
+
+// calls keeps calls for reuse; as many as were ever open at once.
+type calls struct {
+	mu   sync.Mutex
+	list []*call
+}
+
+func (f *calls) get(p *Producer) *call {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := len(f.list); n > 0 {
+		c := f.list[n-1]
+		f.list = f.list[:n-1]
+		return c
+	}
+	c := &call{p: p}
+	c.promise = c.acknowledged
+	return c
+}
+
+func (f *calls) put(c *call) {
+	c.r, c.done = nil, nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.list = append(f.list, c)
+}
