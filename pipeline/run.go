@@ -80,8 +80,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 //
 // Mapping is a stage of its own beside the source's decoding, which has its own
 // goroutine, and the producer's compressing, which has another, but it is not
-// parallel in itself. One goroutine maps about two million rows a second (see
-// BenchmarkMap in mapping), ten times what one walsender can send, while
+// parallel in itself. One goroutine maps about five million rows of ten columns a second (see
+// BenchmarkMap in mapping: 186 ns a row), twenty times what one walsender can
+// send, while
 // spreading batches over workers would need a place that puts them in order
 // again, and one more batch in memory per worker.
 func (p *Pipeline) read(reading, finishing context.Context) error {
