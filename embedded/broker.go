@@ -29,6 +29,7 @@ type BrokerConfig struct {
 // goroutine answers them all. Topics are never created by merely naming them.
 type Broker struct {
 	cluster *kfake.Cluster
+	addr    string // kfake does not tell it after its end
 	lock    *os.File
 	close   sync.Once
 }
@@ -58,7 +59,7 @@ func StartBroker(cfg BrokerConfig) (*Broker, error) {
 		lock.Close()
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
-	return &Broker{cluster: cluster, lock: lock}, nil
+	return &Broker{cluster: cluster, addr: cluster.ListenAddrs()[0], lock: lock}, nil
 }
 
 func startCluster(cfg BrokerConfig) (*kfake.Cluster, error) {
@@ -97,7 +98,7 @@ func startCluster(cfg BrokerConfig) (*kfake.Cluster, error) {
 }
 
 // Addr returns host:port for clients.
-func (b *Broker) Addr() string { return b.cluster.ListenAddrs()[0] }
+func (b *Broker) Addr() string { return b.addr }
 
 // Close ends the broker, writes its data out and gives the folder free. A
 // second call does nothing.
