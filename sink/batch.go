@@ -31,6 +31,9 @@ type Shape struct {
 	Schema string // of the target table; "" is the connection's default
 	Table  string // of the target
 	Fields []Field
+	// KeysOnly says that no value was seen yet, only keys: the table must not
+	// be made from it, and when there is none, there is nothing to delete.
+	KeysOnly bool
 }
 
 // Row is the last state of one key in a batch. Values are borrowed from the
@@ -116,3 +119,22 @@ func (e *RowError) Error() string {
 }
 
 func (e *RowError) Unwrap() error { return e.Err }
+
+// RowErrors names several rows that the target refuses, at least one.
+type RowErrors []*RowError
+
+func (e RowErrors) Error() string {
+	if len(e) == 1 {
+		return e[0].Error()
+	}
+	return fmt.Sprintf("%v (and %d more rows)", e[0], len(e)-1)
+}
+
+// Unwrap returns the rows' errors.
+func (e RowErrors) Unwrap() []error {
+	errs := make([]error, len(e))
+	for i := range e {
+		errs[i] = e[i]
+	}
+	return errs
+}

@@ -1,0 +1,298 @@
+package sink
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"cdc/mapping"
+	"cdc/mapping/avro"
+	"cdc/replication"
+)
+
+// noSchema stands for the id of a key or value that has no schema: a tombstone,
+// a plain or an absent key.
+const noSchema = -1
+
+// plan is how to read the records of one topic under one pair of schemas.
+// Immutable.
+type plan struct {
+	shape      *Shape
+	keyID      int
+	key, value *avro.Decoder // nil without a schema
+	keySchema  *avro.Schema
+	nvalue     int            // the first fields of the shape are the value's, in its order
+	fromKey    []int          // for each column of the key, its field; -1: not used
+	keyFields  []int          // the fields with Key
+	byName     map[string]int // fields of the value by column name and by Avro name
+}
+
+// topic holds the plans of one topic.
+type topic struct {
+	cfg   TableConfig
+	plans map[[2]int]*plan
+	// latest is the newest plan with a value, per key schema id: a tombstone
+	// has no value schema and is read as a row without values of that.
+	latest map[int]*plan
+}
+
+func newTopic(cfg TableConfig) *topic {
+	return &topic{cfg: cfg, plans: map[[2]int]*plan{}, latest: map[int]*plan{}}
+}
+
+// recordError is a fault of one record: the error policy decides.
+type recordError struct{ err error }
+
+func (e *recordError) Error() string { return e.err.Error() }
+func (e *recordError) Unwrap() error { return e.err }
+
+func faulty(format string, args ...any) error { return &recordError{fmt.Errorf(format, args...)} }
+
+// wire splits a key or value; plain keys are no error here.
+func wire(b []byte, key, configured bool) (int, []byte, error) {
+	if b == nil {
+		return noSchema, nil, nil
+	}
+	id, body, err := avro.SplitWire(b)
+	if err == nil {
+		return id, body, nil
+	}
+	if key && configured {
+		return noSchema, b, nil
+	}
+	what := "value"
+	if key {
+		what = "key"
+	}
+	return 0, nil, faulty("%s is not Avro with a schema id: %w", what, err)
+}
+
+// plan returns the plan for a record, compiling it when its pair of schemas is
+// new. A *recordError concerns this record alone.
+func (t *topic) plan(ctx context.Context, schemas SchemaSource, keyID, valueID int) (*plan, error) {
+	if valueID == noSchema {
+		if p := t.latest[keyID]; p != nil {
+			return p, nil
+		}
+	}
+	if p := t.plans[[2]int{keyID, valueID}]; p != nil {
+		return p, nil
+	}
+	p, err := t.compile(ctx, schemas, keyID, valueID)
+	if err != nil {
+		return nil, err
+	}
+	if valueID != noSchema {
+		t.latest[keyID] = p
+	}
+	t.plans[[2]int{keyID, valueID}] = p
+	return p, nil
+}
+
+func (t *topic) compile(ctx context.Context, schemas SchemaSource, keyID, valueID int) (*plan, error) {
+	p := &plan{keyID: keyID, byName: map[string]int{}}
+	p.shape = &Shape{Topic: t.cfg.Topic, Schema: t.cfg.Schema, Table: t.cfg.Table, KeysOnly: valueID == noSchema}
+	var err error
+	if valueID != noSchema {
+		if p.value, _, err = decoder(ctx, schemas, valueID); err != nil {
+			return nil, err
+		}
+		for i, c := range p.value.Columns() {
+			if c.Name == "" {
+				return nil, faulty("value of schema id %d is no record", valueID)
+			}
+			if _, twice := p.byName[c.Name]; twice {
+				return nil, faulty("two fields of schema id %d are column %q", valueID, c.Name)
+			}
+			p.byName[c.Name] = i
+			p.shape.Fields = append(p.shape.Fields, Field{Column: c})
+		}
+		p.nvalue = len(p.shape.Fields)
+	}
+	if keyID != noSchema {
+		if p.key, p.keySchema, err = decoder(ctx, schemas, keyID); err != nil {
+			return nil, err
+		}
+		if err := p.mapKey(t.cfg.Key); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range t.cfg.Key {
+		if i, ok := p.field(name); ok {
+			p.shape.Fields[i].Key = true
+		} else if p.value != nil || p.key != nil {
+			return nil, faulty("configured key column %q is not in the record", name)
+		} else { // a tombstone with a plain key, before any value
+			p.shape.Fields = append(p.shape.Fields, Field{Column: replication.Column{Name: name, Kind: replication.KindString}, Key: true})
+		}
+	}
+	for i, f := range p.shape.Fields {
+		if f.Key {
+			p.keyFields = append(p.keyFields, i)
+		}
+	}
+	for i, f := range p.shape.Fields[:p.nvalue] { // cdc.unchanged names the fields as Avro does
+		if _, taken := p.byName[avro.Name(f.Name)]; !taken {
+			p.byName[avro.Name(f.Name)] = i
+		}
+	}
+	return p, nil
+}
+
+func (p *plan) field(name string) (int, bool) {
+	i := slices.IndexFunc(p.shape.Fields, func(f Field) bool { return f.Name == name })
+	return i, i >= 0
+}
+
+// mapKey finds the fields of the key's columns, or makes them. Without a
+// configured key all of them identify the row.
+func (p *plan) mapKey(configured []string) error {
+	for _, c := range p.key.Columns() {
+		if c.Name == "" { // a key that is no record: long, string
+			if len(configured) != 1 {
+				return faulty("key of schema id %d is no record: set the column that it is as the topic's key", p.keyID)
+			}
+			c.Name = configured[0]
+		}
+		i, ok := p.field(c.Name)
+		if !ok {
+			if configured != nil && !slices.Contains(configured, c.Name) {
+				p.fromKey = append(p.fromKey, -1)
+				continue
+			}
+			i = len(p.shape.Fields)
+			p.shape.Fields = append(p.shape.Fields, Field{Column: c})
+		}
+		if configured == nil {
+			p.shape.Fields[i].Key = true
+		}
+		p.fromKey = append(p.fromKey, i)
+	}
+	return nil
+}
+
+func decoder(ctx context.Context, schemas SchemaSource, id int) (*avro.Decoder, *avro.Schema, error) {
+	s, err := schemas.Schema(ctx, id)
+	if err != nil {
+		if errors.Is(err, avro.ErrUnusableSchema) {
+			return nil, nil, &recordError{err}
+		}
+		return nil, nil, fmt.Errorf("get schema id %d: %w", id, err)
+	}
+	d, err := avro.NewDecoder(s)
+	if err != nil {
+		return nil, nil, faulty("schema id %d: %w", id, err)
+	}
+	return d, s, nil
+}
+
+// marks are what the headers say that matters here.
+type marks struct {
+	op        replication.Op // OpRead, OpInsert, OpTruncate; 0 for all others
+	unchanged []byte
+}
+
+func readMarks(headers []kgo.RecordHeader) (m marks) {
+	for i := range headers {
+		switch h := &headers[i]; h.Key {
+		case mapping.HeaderOp:
+			switch string(h.Value) {
+			case "read":
+				m.op = replication.OpRead
+			case "insert":
+				m.op = replication.OpInsert
+			case "truncate":
+				m.op = replication.OpTruncate
+			}
+		case mapping.HeaderUnchanged:
+			m.unchanged = h.Value
+		}
+	}
+	return m
+}
+
+// decode reads a record into values, which is as long as the shape's fields,
+// and returns what identifies the row within a batch: nil without a key.
+func (p *plan) decode(key, value []byte, tombstone bool, unchanged []byte, values []replication.Value, a *arena) ([]byte, error) {
+	if tombstone {
+		clear(values)
+	} else {
+		if err := p.value.Decode(value, values[:p.nvalue], &a.mem); err != nil {
+			return nil, &recordError{err}
+		}
+		clear(values[p.nvalue:])
+		if err := p.markUnchanged(unchanged, values); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case p.key != nil:
+		a.key = slices.Grow(a.key[:0], len(p.fromKey))[:len(p.fromKey)]
+		if err := p.key.Decode(key, a.key, &a.mem); err != nil {
+			return nil, faulty("key: %w", err)
+		}
+		// The topic's identity is the record's key: it wins over the value's
+		// columns of that name, should they differ.
+		for i, f := range p.fromKey {
+			if f >= 0 {
+				values[f] = a.key[i]
+			}
+		}
+	case tombstone && key != nil && len(p.keyFields) == 1:
+		values[p.keyFields[0]] = replication.BytesValue(replication.KindString, key)
+	case tombstone:
+		return nil, faulty("a delete without a key that could be read: there is no telling which row is gone")
+	}
+	if tombstone && len(p.keyFields) == 0 {
+		return nil, faulty("a delete in a topic without a key: there is no telling which row is gone; set the topic's key columns")
+	}
+	for _, f := range p.keyFields {
+		if values[f].IsNull() || values[f].IsUnchanged() {
+			return nil, faulty("key column %q is %s", p.shape.Fields[f].Name, values[f])
+		}
+	}
+	return key, nil
+}
+
+func (p *plan) markUnchanged(list []byte, values []replication.Value) error {
+	for len(list) > 0 {
+		name := list
+		for i, c := range list {
+			if c == ',' {
+				name = list[:i]
+				break
+			}
+		}
+		list = list[min(len(name)+1, len(list)):]
+		i, ok := p.byName[string(name)]
+		if !ok {
+			return faulty("header %s names %q, which is no field", mapping.HeaderUnchanged, name)
+		}
+		values[i] = replication.Unchanged
+	}
+	return nil
+}
+
+// identity appends what tells the key's values apart, for rows whose record
+// has no key: kind, length and bytes of each.
+func (p *plan) identity(dst []byte, values []replication.Value) []byte {
+	for _, f := range p.keyFields {
+		v := values[f]
+		dst = append(dst, byte(v.Kind()))
+		b := v.Bytes()
+		if v.Kind() == replication.KindArray {
+			b = []byte(v.String())
+		}
+		if b != nil {
+			dst = binary.AppendUvarint(dst, uint64(len(b)))
+			dst = append(dst, b...)
+		} else {
+			dst = binary.BigEndian.AppendUint64(dst, v.Uint())
+		}
+	}
+	return dst
+}

@@ -1,0 +1,239 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"cdc/replication"
+	"cdc/sink"
+)
+
+// copyThreshold is the number of rows from which loading by COPY through a
+// temp table beats unnest of arrays. BenchmarkPaths measures both.
+const copyThreshold = 2000
+
+// maxBadRows bounds how many refused rows one Apply looks for.
+const maxBadRows = 1000
+
+// Apply implements sink.Writer. When the database refuses rows it returns
+// sink.RowErrors with all of them it found, up to a bound.
+func (w *Writer) Apply(ctx context.Context, group string, b *sink.Batch) error {
+	return w.transact(ctx, group, b.Offsets, func(t *tx) error {
+		for i := range b.Tables {
+			if err := w.applyRows(ctx, t, i, &b.Tables[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, b.Tables)
+}
+
+// tx is one try at a transaction.
+type tx struct {
+	// careful isolates each statement in a savepoint and bisects it when rows
+	// are refused; the others are collected in bad.
+	careful bool
+	bad     sink.RowErrors
+}
+
+// transact moves the offsets and runs body in one transaction, again after
+// transient errors. A first try is plain; when rows are refused, a second one
+// is careful and finds out which.
+func (w *Writer) transact(ctx context.Context, group string, offsets []sink.Offset, body func(*tx) error, tables []sink.Rows) error {
+	uncertain := false // a commit's outcome is not known
+	careful, immediate, replanned := false, false, false
+	return w.retry(ctx, "applying a batch", func() error {
+		for {
+			if uncertain {
+				if done, err := w.applied(ctx, group, offsets); done || err != nil {
+					return err
+				}
+			}
+			t := &tx{careful: careful}
+			atCommit, err := w.try(ctx, group, offsets, t, immediate, body, tables)
+			switch {
+			case err == nil:
+				return nil
+			case errors.Is(err, sink.ErrFenced):
+				if uncertain {
+					if done, err := w.applied(ctx, group, offsets); done || err != nil {
+						return err
+					}
+				}
+				return err
+			case isRowErrors(err):
+				return err
+			case transient(err):
+				uncertain = uncertain || atCommit
+				return err
+			case rowFault(err) && !careful:
+				careful, immediate = true, atCommit
+			case rowFault(err) && atCommit && !immediate:
+				immediate = true
+			case staleShape(err) && !replanned:
+				replanned = true
+				for _, r := range tables {
+					delete(w.plans, r.Shape)
+				}
+			default:
+				return err
+			}
+			if err := w.ready(ctx); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// try runs one transaction and reports whether its error came from COMMIT.
+func (w *Writer) try(ctx context.Context, group string, offsets []sink.Offset, t *tx, immediate bool, body func(*tx) error, tables []sink.Rows) (atCommit bool, err error) {
+	for _, r := range tables {
+		p, err := w.plan(ctx, r.Shape)
+		if err != nil {
+			return false, err
+		}
+		if p.copied || len(r.Rows) >= copyThreshold {
+			if err := w.stage(ctx, p); err != nil {
+				return false, err
+			}
+		}
+	}
+	if err := w.exec(ctx, "BEGIN"); err != nil {
+		return false, fmt.Errorf("begin: %w", err)
+	}
+	defer func() {
+		if err != nil && !w.conn.IsClosed() && w.conn.TxStatus() != 'I' {
+			_ = w.exec(ctx, "ROLLBACK") // a failure shows as a broken connection at the next use
+		}
+	}()
+	if immediate {
+		if err := w.exec(ctx, "SET CONSTRAINTS ALL IMMEDIATE"); err != nil {
+			return false, fmt.Errorf("set constraints immediate: %w", err)
+		}
+	}
+	if ok, err := w.moveOffsets(ctx, group, offsets); err != nil {
+		return false, err
+	} else if !ok {
+		return false, sink.ErrFenced
+	}
+	if err := body(t); err != nil {
+		return false, err
+	}
+	if len(t.bad) > 0 {
+		return false, t.bad
+	}
+	r, err := w.conn.Exec(ctx, "COMMIT").ReadAll()
+	if err != nil {
+		return true, fmt.Errorf("commit: %w", err)
+	}
+	if tag := r[0].CommandTag.String(); tag != "COMMIT" {
+		return false, fmt.Errorf("commit: the server answered %s", tag)
+	}
+	return false, nil
+}
+
+// applyRows writes one Shape's rows: deletes, new rows, upserts, and rows with
+// Unchanged values grouped by the columns they have.
+func (w *Writer) applyRows(ctx context.Context, t *tx, table int, r *sink.Rows) error {
+	p, err := w.plan(ctx, r.Shape)
+	if err != nil {
+		return err
+	}
+	optimistic := len(p.key) > 0 && !t.careful && p.pause == 0
+	p.split(r.Rows, optimistic)
+	if p.pause > 0 {
+		p.pause--
+	}
+	l := loader{w: w, p: p, t: t, table: table, rows: r}
+	if len(p.deletes) > 0 {
+		if err := l.run(ctx, p.deletes, p.keyColumns(), p.remove, true); err != nil {
+			return err
+		}
+	}
+	if len(p.news) > 0 {
+		ok, err := l.copyNew(ctx, p.news)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			p.upserts = append(p.upserts, p.news...)
+		}
+	}
+	if len(p.upserts) > 0 {
+		if err := l.run(ctx, p.upserts, p.cols, func(from string) string { return p.upsert(p.cols, from) }, true); err != nil {
+			return err
+		}
+	}
+	for set, idx := range p.partial {
+		cols := p.pick(func(c column) bool { return set[c.field] == 1 })
+		if err := l.run(ctx, idx, cols, func(from string) string { return p.merge(cols, from) }, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// minCopyNew is the number of new rows from which trying a COPY straight into
+// the table is worth its savepoint.
+const minCopyNew = 100
+
+// split sorts the rows into the plan's scratch lists.
+func (p *plan) split(rows []sink.Row, optimistic bool) {
+	p.deletes, p.news, p.upserts = p.deletes[:0], p.news[:0], p.upserts[:0]
+	clear(p.partial)
+	for i := range rows {
+		switch r := &rows[i]; {
+		case r.Delete:
+			p.deletes = append(p.deletes, int32(i))
+		case p.hasUnchanged(r.Values):
+			set := make([]byte, len(r.Values))
+			for _, c := range p.cols {
+				if !r.Values[c.field].IsUnchanged() {
+					set[c.field] = 1
+				}
+			}
+			p.partial[string(set)] = append(p.partial[string(set)], int32(i))
+		case r.New && optimistic:
+			p.news = append(p.news, int32(i))
+		default:
+			p.upserts = append(p.upserts, int32(i))
+		}
+	}
+	if len(p.news) < minCopyNew {
+		p.upserts = append(p.upserts, p.news...)
+		p.news = p.news[:0]
+	}
+}
+
+func (p *plan) hasUnchanged(values []replication.Value) bool {
+	for i := range p.cols {
+		if values[p.cols[i].field].IsUnchanged() {
+			return true
+		}
+	}
+	return false
+}
+
+// stage makes the plan's temp table on this connection.
+func (w *Writer) stage(ctx context.Context, p *plan) error {
+	if len(p.stages) > 0 {
+		return nil
+	}
+	w.stages++
+	name := "cdc_stage_" + strconv.Itoa(w.stages)
+	err := w.exec(ctx, p.stageDDL(name))
+	if sqlState(err) == noPrivilege {
+		return &replication.Refusal{
+			Problem: fmt.Sprintf("no temporary table may be made to load %s, or it may not be read", p.table),
+			Remedy:  fmt.Sprintf("GRANT TEMPORARY ON DATABASE … TO the sink's role; GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO it", p.table),
+			Err:     err,
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("make a temp table like %s: %w", p.table, err)
+	}
+	p.stages = append(p.stages, "pg_temp."+name)
+	return nil
+}

@@ -1,0 +1,195 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"cdc/sink"
+)
+
+// loader brings some rows of one Rows into a statement.
+type loader struct {
+	w     *Writer
+	p     *plan
+	t     *tx
+	table int
+	rows  *sink.Rows
+}
+
+// run loads the columns of the rows idx and runs the statement that sql makes
+// of the FROM item they are in. In a careful transaction rows that the
+// database refuses are sorted out by bisection.
+func (l *loader) run(ctx context.Context, idx []int32, cols []column, sql func(from string) string, prepare bool) error {
+	if !l.t.careful {
+		return l.once(ctx, idx, cols, sql, prepare)
+	}
+	if len(l.t.bad) >= maxBadRows {
+		return nil // what was found is left out first, then the rest is tried again
+	}
+	if err := l.w.exec(ctx, "SAVEPOINT cdc"); err != nil {
+		return fmt.Errorf("savepoint: %w", err)
+	}
+	err := l.once(ctx, idx, cols, sql, prepare)
+	if err == nil {
+		return l.w.exec(ctx, "RELEASE SAVEPOINT cdc")
+	}
+	if !rowFault(err) {
+		return err
+	}
+	if err := l.w.exec(ctx, "ROLLBACK TO SAVEPOINT cdc; RELEASE SAVEPOINT cdc"); err != nil {
+		return fmt.Errorf("rollback to savepoint: %w", err)
+	}
+	if len(idx) == 1 {
+		l.t.bad = append(l.t.bad, &sink.RowError{
+			Shape: l.p.shape, Index: int(idx[0]), Tables: l.table, Origin: l.rows.Rows[idx[0]].Origin, Err: err,
+		})
+		return nil
+	}
+	if err := l.run(ctx, idx[:len(idx)/2], cols, sql, prepare); err != nil {
+		return err
+	}
+	return l.run(ctx, idx[len(idx)/2:], cols, sql, prepare)
+}
+
+func (l *loader) once(ctx context.Context, idx []int32, cols []column, sql func(from string) string, prepare bool) error {
+	if l.p.copied || len(idx) >= copyThreshold {
+		stage := l.p.stages[0]
+		if err := l.copy(ctx, stage, idx, cols); err != nil {
+			return err
+		}
+		if err := l.w.exec(ctx, sql(stage+" AS s")); err != nil {
+			return fmt.Errorf("write to table %s: %w", l.p.table, err)
+		}
+		return l.w.exec(ctx, "TRUNCATE "+stage)
+	}
+	w := l.w
+	w.buf, w.params = w.buf[:0], w.params[:0]
+	ends := make([]int, len(cols))
+	for i := range cols {
+		c := &cols[i]
+		w.buf = append(w.buf, '{')
+		for n, r := range idx {
+			if n > 0 {
+				w.buf = append(w.buf, ',')
+			}
+			w.buf = appendElement(w.buf, l.rows.Rows[r].Values[c.field], c.bits)
+		}
+		w.buf = append(w.buf, '}')
+		ends[i] = len(w.buf)
+	}
+	start := 0
+	for _, end := range ends {
+		w.params = append(w.params, w.buf[start:end:end])
+		start = end
+	}
+	if err := w.run(ctx, sql(l.p.unnest(cols)), w.params, prepare); err != nil {
+		return fmt.Errorf("write to table %s: %w", l.p.table, err)
+	}
+	return nil
+}
+
+// run runs one statement, prepared once a connection when it will come again.
+func (w *Writer) run(ctx context.Context, sql string, params [][]byte, prepare bool) error {
+	if !prepare {
+		_, err := w.conn.ExecParams(ctx, sql, params, nil, nil, nil).Close()
+		return err
+	}
+	name, ok := w.prepared[sql]
+	if !ok {
+		name = fmt.Sprintf("cdc_%d", len(w.prepared))
+		if _, err := w.conn.Prepare(ctx, name, sql, nil); err != nil {
+			return err
+		}
+		w.prepared[sql] = name
+	}
+	_, err := w.conn.ExecPrepared(ctx, name, params, nil, nil).Close()
+	return err
+}
+
+// copyNew tries to COPY rows straight into the table. When one of them is there
+// already it undoes that, remembers it, and reports false.
+func (l *loader) copyNew(ctx context.Context, idx []int32) (bool, error) {
+	if err := l.w.exec(ctx, "SAVEPOINT cdc_new"); err != nil {
+		return false, fmt.Errorf("savepoint: %w", err)
+	}
+	err := l.copy(ctx, l.p.table, idx, l.p.cols)
+	if err == nil {
+		l.p.penalty = 0
+		return true, nil
+	}
+	switch sqlState(err) {
+	case uniqueViolation, featureUnsupported, "42809": // a view, row security: the upsert may still do
+	default:
+		return false, err
+	}
+	l.p.penalty = min(max(2*l.p.penalty, 4), 256)
+	l.p.pause = l.p.penalty
+	if err := l.w.exec(ctx, "ROLLBACK TO SAVEPOINT cdc_new"); err != nil {
+		return false, fmt.Errorf("rollback to savepoint: %w", err)
+	}
+	return false, nil
+}
+
+// copy sends rows by COPY in the text format.
+func (l *loader) copy(ctx context.Context, table string, idx []int32, cols []column) error {
+	r := &copyReader{rows: l.rows.Rows, idx: idx, cols: cols}
+	_, err := l.w.conn.CopyFrom(ctx, r, l.p.copyInto(table, cols))
+	r.stop()
+	if err != nil {
+		return fmt.Errorf("copy into %s: %w", table, err)
+	}
+	return nil
+}
+
+// copyReader renders rows as COPY text while the connection reads it.
+type copyReader struct {
+	// mu guards against pgconn's sending goroutine, which may outlive CopyFrom
+	// when the connection breaks.
+	mu      sync.Mutex
+	stopped bool
+	rows    []sink.Row
+	idx     []int32
+	cols    []column
+	buf     []byte
+	off     int
+}
+
+func (r *copyReader) stop() {
+	r.mu.Lock()
+	r.stopped = true
+	r.mu.Unlock()
+}
+
+func (r *copyReader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped {
+		return 0, io.ErrClosedPipe
+	}
+	if r.off == len(r.buf) {
+		r.buf, r.off = r.buf[:0], 0
+		for len(r.idx) > 0 && len(r.buf) < len(p) {
+			r.buf = appendRow(r.buf, r.cols, &r.rows[r.idx[0]])
+			r.idx = r.idx[1:]
+		}
+		if len(r.buf) == 0 {
+			return 0, io.EOF
+		}
+	}
+	n := copy(p, r.buf[r.off:])
+	r.off += n
+	return n, nil
+}
+
+// appendRow appends one line of COPY text.
+func appendRow(dst []byte, cols []column, r *sink.Row) []byte {
+	for i := range cols {
+		if i > 0 {
+			dst = append(dst, '\t')
+		}
+		dst = appendCopy(dst, r.Values[cols[i].field], cols[i].bits)
+	}
+	return append(dst, '\n')
+}

@@ -1,0 +1,153 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"cdc/replication"
+	"cdc/sink"
+)
+
+func (w *Writer) offsetsDDL() string {
+	return fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s (
+  group_name text NOT NULL,
+  topic text NOT NULL,
+  partition integer NOT NULL,
+  next_offset bigint NOT NULL,
+  updated_at timestamp with time zone NOT NULL DEFAULT now(),
+  PRIMARY KEY (group_name, topic, partition))`, w.offsets)
+}
+
+func (w *Writer) ensureOffsets(ctx context.Context) error {
+	rows, err := w.query(ctx, `SELECT to_regclass($1)`, w.offsets)
+	if err != nil {
+		return fmt.Errorf("look for table %s: %w", w.offsets, err)
+	}
+	if rows[0][0] != nil {
+		return nil
+	}
+	err = w.exec(ctx, w.offsetsDDL())
+	switch sqlState(err) {
+	case uniqueViolation, duplicateTable: // another sink made it at the same moment
+		return nil
+	case noPrivilege, "3F000":
+		return &replication.Refusal{
+			Problem: fmt.Sprintf("the offsets table %s is absent and may not be created", w.offsets),
+			Remedy:  strings.Join(strings.Fields(w.offsetsDDL()), " ") + "; grant SELECT, INSERT, UPDATE on it",
+			Err:     err,
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("create table %s: %w", w.offsets, err)
+	}
+	w.log.Info("created the offsets table", "table", w.offsets)
+	return nil
+}
+
+// Offsets implements sink.Writer.
+func (w *Writer) Offsets(ctx context.Context, group string, topics []string) (map[string]map[int32]int64, error) {
+	var out map[string]map[int32]int64
+	err := w.retry(ctx, "reading offsets", func() error {
+		out = map[string]map[int32]int64{}
+		rows, err := w.query(ctx, `SELECT topic, partition, next_offset FROM `+w.offsets+` WHERE group_name = $1 AND topic = ANY($2::text[])`,
+			group, textArray(topics))
+		if err != nil {
+			return fmt.Errorf("read offsets of group %s: %w", group, err)
+		}
+		for _, r := range rows {
+			p, err1 := strconv.ParseInt(string(r[1]), 10, 32)
+			n, err2 := strconv.ParseInt(string(r[2]), 10, 64)
+			if err1 != nil || err2 != nil {
+				return fmt.Errorf("read offsets of group %s: partition %q, offset %q", group, r[1], r[2])
+			}
+			if out[string(r[0])] == nil {
+				out[string(r[0])] = map[int32]int64{}
+			}
+			out[string(r[0])][int32(p)] = n
+		}
+		return nil
+	})
+	return out, err
+}
+
+// moveOffsets moves each offset from From to Next and reports whether all of
+// them still were at From. It comes first in a transaction: its row locks keep
+// a member that lost a partition from writing beside the one that has it, and
+// the sorted order keeps two of them from deadlocking.
+func (w *Writer) moveOffsets(ctx context.Context, group string, offsets []sink.Offset) (bool, error) {
+	sorted := slices.Clone(offsets)
+	slices.SortFunc(sorted, func(a, b sink.Offset) int {
+		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
+			return c
+		}
+		return int(a.Partition - b.Partition)
+	})
+	for _, fresh := range []bool{false, true} {
+		sql := `UPDATE ` + w.offsets + ` o SET next_offset = u.next, updated_at = now()
+			FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[]) u(topic, partition, prev, next)
+			WHERE o.group_name = $1 AND o.topic = u.topic AND o.partition = u.partition AND o.next_offset = u.prev`
+		if fresh {
+			sql = `INSERT INTO ` + w.offsets + ` (group_name, topic, partition, next_offset)
+			SELECT $1, u.topic, u.partition, u.next
+			FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[]) u(topic, partition, prev, next)
+			ON CONFLICT DO NOTHING`
+		}
+		var topics []string
+		var parts, prev, next []byte
+		for _, o := range sorted {
+			if (o.From < 0) != fresh {
+				continue
+			}
+			topics = append(topics, o.Topic)
+			parts = strconv.AppendInt(append(parts, ','), int64(o.Partition), 10)
+			prev = strconv.AppendInt(append(prev, ','), o.From, 10)
+			next = strconv.AppendInt(append(next, ','), o.Next, 10)
+		}
+		if len(topics) == 0 {
+			continue
+		}
+		list := func(b []byte) []byte { b[0] = '{'; return append(b, '}') }
+		r := w.conn.ExecParams(ctx, sql, [][]byte{[]byte(group), []byte(textArray(topics)), list(parts), list(prev), list(next)}, nil, nil, nil).Read()
+		if r.Err != nil {
+			return false, fmt.Errorf("move offsets of group %s: %w", group, r.Err)
+		}
+		if r.CommandTag.RowsAffected() != int64(len(topics)) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// applied reports whether every offset already stands at its Next: a commit
+// whose acknowledgement got lost did happen.
+func (w *Writer) applied(ctx context.Context, group string, offsets []sink.Offset) (bool, error) {
+	if len(offsets) == 0 {
+		return false, nil
+	}
+	var topics []string
+	for _, o := range offsets {
+		topics = append(topics, o.Topic)
+	}
+	have, err := w.Offsets(ctx, group, topics)
+	if err != nil {
+		return false, err
+	}
+	for _, o := range offsets {
+		if n, ok := have[o.Topic][o.Partition]; !ok || n != o.Next {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// textArray renders a text[] literal.
+func textArray(list []string) string {
+	elems := make([]replication.Value, len(list))
+	for i, s := range list {
+		elems[i] = replication.StringValue(replication.KindString, s)
+	}
+	return string(appendArray(nil, elems, 0))
+}

@@ -1,0 +1,254 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cdc/replication"
+	"cdc/sink"
+)
+
+// plan is one Shape compiled against the target's table as it is.
+type plan struct {
+	shape *sink.Shape
+	table string   // quoted, qualified
+	cols  []column // the columns that both have, in the Shape's order
+	key   []int    // indexes into cols
+	// missing says that the record has fields for which the target has no
+	// column; the plan then is made anew now and then, in case it got one.
+	missing bool
+	made    time.Time
+	copied  bool     // some column's type has no array type, or flattens in one: only COPY loads it
+	stages  []string // the temp table of this connection, if it is made: at most one
+
+	// Optimistic COPY of new rows: after a unique violation it pauses for some
+	// batches, twice as many after each further one.
+	pause, penalty int
+
+	// scratch, reused for each batch
+	deletes, news, upserts []int32
+	partial                map[string][]int32 // rows with Unchanged values by the set of their columns
+}
+
+// column is one column to write.
+type column struct {
+	field    int    // index into Shape.Fields
+	name     string // quoted
+	typ      string // the target's type without modifiers, for casts: input functions then assign with the modifiers and refuse, where a cast would cut silently
+	bits     uint8
+	key      bool
+	identity bool // GENERATED ALWAYS AS IDENTITY: can be inserted, not updated
+}
+
+const inspectSQL = `SELECT a.attname, format_type(a.atttypid, -1), t.typarray = 0 OR t.typcategory = 'A', a.attgenerated <> '', a.attidentity = 'a'
+FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`
+
+const uniqueSQL = `SELECT array_to_string(ARRAY(SELECT quote_ident(a.attname) FROM pg_attribute a
+  WHERE a.attrelid = i.indrelid AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts-1]) ORDER BY a.attname), ',')
+FROM pg_index i
+WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL`
+
+// recheckMissing is how often a plan with missing columns looks whether they
+// have appeared.
+const recheckMissing = 30 * time.Second
+
+// plan returns the shape's compiled plan, making the table or its columns
+// where that is allowed.
+func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
+	old := w.plans[s]
+	if old != nil && !(old.missing && time.Since(old.made) > recheckMissing) {
+		return old, nil
+	}
+	schema := s.Schema
+	if schema == "" {
+		schema = w.cfg.Schema
+	}
+	p := &plan{shape: s, table: tableName(schema, s.Table), made: time.Now(), partial: map[string][]int32{}}
+	cols, err := w.query(ctx, inspectSQL, p.table)
+	if err != nil {
+		return nil, fmt.Errorf("inspect table %s: %w", p.table, err)
+	}
+	if len(cols) == 0 {
+		if cols, err = w.createTable(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	target := make(map[string][][]byte, len(cols))
+	for _, c := range cols {
+		target[string(c[0])] = c
+	}
+	if cols, err = w.addColumns(ctx, p, target); err != nil {
+		return nil, err
+	}
+	for _, c := range cols {
+		target[string(c[0])] = c
+	}
+	var ignored []string
+	keyed := 0
+	for i, f := range s.Fields {
+		c, ok := target[f.Name]
+		if f.Key {
+			keyed++
+		}
+		if !ok {
+			if f.Key {
+				return nil, &replication.Refusal{
+					Problem: fmt.Sprintf("table %s has no column for the key field %q of topic %s", p.table, f.Name, s.Topic),
+					Remedy:  addColumn(p.table, f) + ", or add_columns: true",
+				}
+			}
+			ignored = append(ignored, f.Name)
+			continue
+		}
+		if string(c[3]) == "t" { // GENERATED ALWAYS AS (…) STORED computes itself
+			continue
+		}
+		if string(c[2]) == "t" {
+			p.copied = true
+		}
+		col := column{field: i, name: replication.QuoteIdentifier(f.Name), typ: string(c[1]), bits: f.Bits, key: f.Key, identity: string(c[4]) == "t"}
+		if f.Key {
+			p.key = append(p.key, len(p.cols))
+		}
+		p.cols = append(p.cols, col)
+	}
+	if len(p.cols) == 0 {
+		return nil, &replication.Refusal{
+			Problem: fmt.Sprintf("table %s has none of the columns of topic %s", p.table, s.Topic),
+			Remedy:  "add columns to it (" + addColumn(p.table, s.Fields[0]) + "), or set add_columns: true",
+		}
+	}
+	if keyed > 0 {
+		if err := w.requireUnique(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	p.missing = len(ignored) > 0
+	if p.missing && (old == nil || !old.missing) {
+		w.log.Warn("fields without a column in the target are ignored", "topic", s.Topic, "table", p.table, "fields", ignored)
+	}
+	if old != nil {
+		p.stages, p.pause, p.penalty = nil, old.pause, old.penalty
+	}
+	w.plans[s] = p
+	return p, nil
+}
+
+func (w *Writer) createTable(ctx context.Context, p *plan) ([][][]byte, error) {
+	ddl := createTable(p.table, p.shape)
+	refuse := func(err error) error {
+		return &replication.Refusal{
+			Problem: fmt.Sprintf("table %s for topic %s does not exist", p.table, p.shape.Topic),
+			Remedy:  ddl + " (or create_tables: true, with the right to)",
+			Err:     err,
+		}
+	}
+	if !w.cfg.CreateTables {
+		return nil, refuse(nil)
+	}
+	err := w.exec(ctx, ddl)
+	switch code := sqlState(err); {
+	case err == nil:
+		w.log.Info("created table", "table", p.table, "topic", p.shape.Topic)
+	case code == uniqueViolation || code == duplicateTable: // another sink made it at the same moment
+	case code == noPrivilege || code == "3F000":
+		return nil, refuse(err)
+	default:
+		return nil, fmt.Errorf("create table %s for topic %s: %w", p.table, p.shape.Topic, err)
+	}
+	return w.query(ctx, inspectSQL, p.table)
+}
+
+func (w *Writer) addColumns(ctx context.Context, p *plan, target map[string][][]byte) ([][][]byte, error) {
+	if !w.cfg.AddColumns {
+		return nil, nil
+	}
+	added := false
+	for _, f := range p.shape.Fields {
+		if _, ok := target[f.Name]; ok {
+			continue
+		}
+		ddl := addColumn(p.table, f)
+		err := w.exec(ctx, ddl)
+		switch code := sqlState(err); {
+		case err == nil:
+			w.log.Info("added column", "table", p.table, "column", f.Name, "type", sqlType(f.Column))
+		case code == duplicateColumn || code == uniqueViolation:
+		case code == noPrivilege:
+			return nil, &replication.Refusal{
+				Problem: fmt.Sprintf("table %s has no column %q for topic %s, and it may not be added", p.table, f.Name, p.shape.Topic),
+				Remedy:  ddl + " (as the table's owner, or add_columns: false to ignore the field)",
+				Err:     err,
+			}
+		default:
+			return nil, fmt.Errorf("add column %q to table %s: %w", f.Name, p.table, err)
+		}
+		added = true
+	}
+	if !added {
+		return nil, nil
+	}
+	return w.query(ctx, inspectSQL, p.table)
+}
+
+// requireUnique refuses a table on which ON CONFLICT has nothing to hold on to.
+func (w *Writer) requireUnique(ctx context.Context, p *plan) error {
+	rows, err := w.query(ctx, uniqueSQL, p.table)
+	if err != nil {
+		return fmt.Errorf("inspect indexes of table %s: %w", p.table, err)
+	}
+	quoted, err := w.query(ctx, `SELECT array_to_string(ARRAY(SELECT quote_ident(c) FROM unnest($1::name[]) c ORDER BY c), ',')`, textArray(p.keyNames()))
+	if err != nil {
+		return fmt.Errorf("inspect indexes of table %s: %w", p.table, err)
+	}
+	want := string(quoted[0][0])
+	if slices.ContainsFunc(rows, func(r [][]byte) bool { return string(r[0]) == want }) {
+		return nil
+	}
+	return &replication.Refusal{
+		Problem: fmt.Sprintf("table %s has no unique index on exactly the key of topic %s (%s)", p.table, p.shape.Topic, strings.Join(p.keyNames(), ", ")),
+		Remedy:  fmt.Sprintf("CREATE UNIQUE INDEX ON %s (%s)", p.table, p.names(p.keyColumns())),
+	}
+}
+
+func (p *plan) keyNames() []string {
+	var names []string
+	for _, f := range p.shape.Fields {
+		if f.Key {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// keyColumns returns the columns of the key.
+func (p *plan) keyColumns() []column {
+	return p.pick(func(c column) bool { return c.key })
+}
+
+func (p *plan) pick(want func(column) bool) []column {
+	var cols []column
+	for _, c := range p.cols {
+		if want(c) {
+			cols = append(cols, c)
+		}
+	}
+	return cols
+}
+
+// names lists columns for SQL.
+func (p *plan) names(cols []column) string {
+	return join(cols, ", ", func(c column) string { return c.name })
+}
+
+func join(cols []column, sep string, f func(column) string) string {
+	s := make([]string, len(cols))
+	for i, c := range cols {
+		s[i] = f(c)
+	}
+	return strings.Join(s, sep)
+}

@@ -1,0 +1,438 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"cdc/kafka"
+	"cdc/replication"
+)
+
+// session is one membership in the group, with three goroutines: the poller
+// fetches, the builder decodes and collapses, the applier writes. Each hands
+// its work to the next over an unbuffered channel, so that at most two batches
+// and a fetch are in memory beside the client's own buffer; while the applier
+// is busy the builder's batch grows, and when it is idle it gets what is there.
+type session struct {
+	*Sink
+	cl     *kgo.Client
+	w      Writer
+	topics map[string]*topic // the builder's plans; made by the poller when a partition comes
+
+	fetched chan []chunk
+	batches chan *batch
+	free    chan *batch
+
+	// writing serializes the Writer between the applier and the group's
+	// callbacks.
+	writing sync.Mutex
+	fail    func(error) // ends the session
+
+	mu      sync.Mutex
+	parts   map[string]map[int32]*partition
+	settled chan struct{}   // closed and replaced whenever a batch leaves our hands
+	stopped context.Context // the caller's
+}
+
+// chunk is records of one partition.
+type chunk struct {
+	part    *partition
+	records []*kgo.Record
+}
+
+// rebalanceTimeout is how long the group waits for a member that finishes the
+// batch in its hands; settleTimeout is what such a member takes of it.
+const (
+	rebalanceTimeout = 60 * time.Second
+	settleTimeout    = 40 * time.Second
+)
+
+// session runs until ctx ends (nil), the membership fails (ErrFenced), or the
+// sink has to stop (any other error).
+func (s *Sink) session(ctx context.Context, w Writer) error {
+	ss := &session{
+		Sink: s, w: w, stopped: ctx, topics: map[string]*topic{}, parts: map[string]map[int32]*partition{},
+		fetched: make(chan []chunk), batches: make(chan *batch), free: make(chan *batch, 3), settled: make(chan struct{}),
+	}
+	for range cap(ss.free) {
+		ss.free <- newBatch()
+	}
+	// reading ends with the first failure and with ctx; writing a while later,
+	// so that the batch in hand can be finished.
+	reading, stopReading := context.WithCancelCause(ctx)
+	defer stopReading(nil)
+	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWriting()
+	stopTimer := context.AfterFunc(ctx, func() {
+		t := time.AfterFunc(s.cfg.DrainTimeout, stopWriting)
+		context.AfterFunc(writing, func() { t.Stop() })
+	})
+	defer stopTimer()
+	ss.fail = func(err error) {
+		if err != nil {
+			stopReading(err)
+		}
+	}
+
+	opts, err := ss.options()
+	if err != nil {
+		return err
+	}
+	if ss.cl, err = kgo.NewClient(opts...); err != nil {
+		return &replication.Refusal{Problem: "the sink's Kafka settings cannot be used", Err: err}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { ss.fail(ss.poll(reading)) })
+	wg.Go(func() {
+		defer close(ss.batches)
+		ss.fail(ss.build(reading))
+	})
+	wg.Go(func() {
+		ss.fail(ss.applyAll(writing))
+		for b := range ss.batches { // after a failure nothing is applied any more
+			ss.settle(b)
+		}
+	})
+	wg.Wait()
+	stopWriting()
+	ss.cl.CloseAllowingRebalance()
+	// Whoever failed first set the cause; a stop has ctx's own.
+	if err := context.Cause(reading); err != context.Cause(ctx) {
+		return err
+	}
+	return nil
+}
+
+func (ss *session) options() ([]kgo.Opt, error) {
+	opts, err := ss.cfg.Kafka.Opts()
+	if err != nil {
+		return nil, err
+	}
+	topics, patterns, err := ss.cfg.topics()
+	if err != nil {
+		return nil, err
+	}
+	if patterns {
+		opts = append(opts, kgo.ConsumeRegex())
+		if ss.cfg.DeadLetterTopic != "" {
+			opts = append(opts, kgo.ConsumeExcludeTopics("^"+quoteTopic(ss.cfg.DeadLetterTopic)+"$"))
+		}
+	}
+	return append(opts,
+		kgo.ConsumeTopics(topics...),
+		kgo.ConsumerGroup(ss.cfg.Group),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		// An offset that the log does not have any more is missing data: never
+		// reset to another one in silence.
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.DisableAutoCommit(),
+		kgo.BlockRebalanceOnPoll(),
+		kgo.RebalanceTimeout(rebalanceTimeout),
+		kgo.AdjustFetchOffsetsFn(ss.assign),
+		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, parts map[string][]int32) { ss.revoke(ctx, parts, true) }),
+		kgo.OnPartitionsLost(func(ctx context.Context, _ *kgo.Client, parts map[string][]int32) { ss.revoke(ctx, parts, false) }),
+		kgo.FetchMaxBytes(16<<20),
+		kgo.FetchMaxPartitionBytes(4<<20),
+		kgo.MetadataMaxAge(15*time.Second),
+		kgo.MetadataMinAge(500*time.Millisecond),
+	), nil
+}
+
+// assign is called for partitions that come to this member. Where to start is
+// what the target's database says; what the group committed is for lag tools.
+func (ss *session) assign(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	topics := make([]string, 0, len(offsets))
+	for t := range offsets {
+		topics = append(topics, t)
+	}
+	if len(topics) == 0 {
+		return offsets, nil
+	}
+	ss.awaitSettled(ctx, offsetsKeys(offsets))
+	ss.writing.Lock()
+	have, err := ss.w.Offsets(ctx, ss.cfg.Group, topics)
+	ss.writing.Unlock()
+	if err != nil {
+		if ctx.Err() == nil {
+			ss.fail(err)
+		}
+		return nil, err
+	}
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for name, parts := range offsets {
+		t := ss.topics[name]
+		if t == nil {
+			t = newTopic(ss.cfg.table(name))
+			ss.topics[name] = t
+		}
+		if ss.parts[name] == nil {
+			ss.parts[name] = map[int32]*partition{}
+		}
+		for id := range parts {
+			p := &partition{topic: t, id: id, applied: -1}
+			start := kgo.NewOffset().AtStart()
+			if next, ok := have[name][id]; ok {
+				p.applied = next
+				start = kgo.NewOffset().At(next).WithEpoch(-1)
+			}
+			if old := ss.parts[name][id]; old != nil {
+				old.revoked.Store(true)
+			} else {
+				ss.health.assigned.Add(1)
+			}
+			ss.parts[name][id] = p
+			parts[id] = start
+			ss.log.Info("partition assigned", "topic", name, "partition", id, "next_offset", p.applied)
+		}
+	}
+	ss.health.ready.Store(true)
+	ss.health.touch()
+	return offsets, nil
+}
+
+func offsetsKeys(m map[string]map[int32]kgo.Offset) map[string][]int32 {
+	keys := make(map[string][]int32, len(m))
+	for t, parts := range m {
+		for p := range parts {
+			keys[t] = append(keys[t], p)
+		}
+	}
+	return keys
+}
+
+// revoke ends taking records of partitions that leave this member, and when
+// there is time, waits for those in hand to be applied. Should the time not
+// suffice the row in the offsets table decides who of the two members applies
+// them: it is a matter of speed, not of correctness.
+func (ss *session) revoke(ctx context.Context, parts map[string][]int32, wait bool) {
+	ss.mu.Lock()
+	for t, ids := range parts {
+		for _, id := range ids {
+			if p := ss.parts[t][id]; p != nil {
+				p.revoked.Store(true)
+			}
+		}
+	}
+	ss.mu.Unlock()
+	if wait {
+		ss.awaitSettled(ctx, parts)
+	}
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for t, ids := range parts {
+		for _, id := range ids {
+			if ss.parts[t][id] != nil {
+				delete(ss.parts[t], id)
+				ss.health.assigned.Add(-1)
+				ss.metrics.forget(t, id)
+				ss.log.Info("partition revoked", "topic", t, "partition", id)
+			}
+		}
+	}
+}
+
+// awaitSettled waits until no batch in hand holds records of those partitions.
+func (ss *session) awaitSettled(ctx context.Context, parts map[string][]int32) {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	for {
+		ss.mu.Lock()
+		pending := 0
+		for t, ids := range parts {
+			for _, id := range ids {
+				if p := ss.parts[t][id]; p != nil {
+					pending += p.pending
+				}
+			}
+		}
+		settled := ss.settled
+		ss.mu.Unlock()
+		if pending == 0 {
+			return
+		}
+		select {
+		case <-settled:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// settle says that a batch is out of our hands, and gives its memory back.
+func (ss *session) settle(b *batch) {
+	ss.mu.Lock()
+	for _, at := range b.parts {
+		at.part.pending--
+	}
+	close(ss.settled)
+	ss.settled = make(chan struct{})
+	ss.mu.Unlock()
+	ss.health.inFlight.Add(-int64(b.counted))
+	ss.metrics.inFlight.Sub(float64(b.counted))
+	b.reset()
+	ss.free <- b
+}
+
+// poll fetches until ctx ends. The rebalance that a poll blocks is allowed
+// again as soon as the records know which assignment they belong to.
+func (ss *session) poll(ctx context.Context) error {
+	for {
+		fetches := ss.cl.PollRecords(ctx, ss.cfg.BatchRows)
+		if ctx.Err() != nil {
+			ss.cl.AllowRebalance()
+			return nil
+		}
+		var chunks []chunk
+		var lag int64
+		var err error
+		ss.mu.Lock()
+		fetches.EachPartition(func(fp kgo.FetchTopicPartition) {
+			if fp.Err != nil {
+				err = errors.Join(err, ss.fetchError(fp.Topic, fp.Partition, fp.Err))
+			}
+			p := ss.parts[fp.Topic][fp.Partition]
+			if p == nil || len(fp.Records) == 0 {
+				return
+			}
+			chunks = append(chunks, chunk{p, fp.Records})
+			behind := fp.HighWatermark - fp.Records[len(fp.Records)-1].Offset - 1
+			lag += max(behind, 0)
+			ss.metrics.setLag(fp.Topic, fp.Partition, max(behind, 0))
+		})
+		ss.mu.Unlock()
+		ss.cl.AllowRebalance()
+		if err != nil {
+			return err
+		}
+		if len(chunks) == 0 {
+			continue
+		}
+		ss.health.lag.Store(lag)
+		select {
+		case ss.fetched <- chunks:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// fetchError judges an error of a poll: nil when the client will mend it.
+func (ss *session) fetchError(topic string, partition int32, err error) error {
+	where := fmt.Sprintf("read topic %s[%d]", topic, partition)
+	if topic == "" {
+		where = "consume in group " + ss.cfg.Group
+	}
+	if _, lost := errors.AsType[*kgo.ErrDataLoss](err); lost || errors.Is(err, kerr.OffsetOutOfRange) {
+		return &replication.Refusal{
+			Problem: fmt.Sprintf("%s: the next record to apply is gone from the topic (retention, or the topic was made anew), so rows would be missing in the target", where),
+			Remedy: fmt.Sprintf("compare the target with the source or empty it, then DELETE FROM the offsets table WHERE group_name = %s AND topic = %s to read the topic from its start",
+				replication.QuoteLiteral(ss.cfg.Group), replication.QuoteLiteral(topic)),
+			Err: err,
+		}
+	}
+	if remedy, ok := kafka.Remedy(err, "Read on topic "+topic+" and on group "+ss.cfg.Group); ok {
+		return &replication.Refusal{Problem: where, Remedy: remedy, Err: err}
+	}
+	ss.log.Warn("kafka: will try again", "topic", topic, "partition", partition, "error", err)
+	return nil
+}
+
+// build decodes what was fetched into batches. Its loop has no poll in it, so
+// a batch leaves the moment that the applier is idle.
+func (ss *session) build(ctx context.Context) error {
+	var serial int64
+	next := func() *batch {
+		b := <-ss.free
+		serial++
+		b.serial = serial
+		return b
+	}
+	b := next()
+	defer func() {
+		if b != nil {
+			ss.settle(b) // not applied: its records will be read again
+		}
+	}()
+	var todo []chunk
+	var timer <-chan time.Time
+	for {
+		full := b.rows >= ss.cfg.BatchRows || b.bytes >= ss.cfg.BatchBytes || b.truncate != nil
+		for len(todo) > 0 && !full {
+			c := &todo[0]
+			if len(c.records) == 0 || c.part.revoked.Load() {
+				todo = todo[1:]
+				continue
+			}
+			r := c.records[0]
+			c.records = c.records[1:]
+			if err := ss.take(ctx, b, c.part, r); err != nil {
+				return err
+			}
+			full = b.rows >= ss.cfg.BatchRows || b.bytes >= ss.cfg.BatchBytes || b.truncate != nil
+		}
+		if n := b.rows - b.counted; n > 0 {
+			b.counted = b.rows
+			ss.health.inFlight.Add(int64(n))
+			ss.metrics.inFlight.Add(float64(n))
+		}
+		var in <-chan []chunk
+		var out chan<- *batch
+		if !full {
+			in = ss.fetched
+		}
+		if !b.empty() {
+			wait := ss.cfg.MaxWait - time.Since(b.start)
+			if full || wait <= 0 || ctx.Err() != nil {
+				out, timer = ss.batches, nil
+			} else if timer == nil {
+				timer = time.After(wait)
+			}
+		}
+		done := ctx.Done()
+		if ctx.Err() != nil { // a soft stop finishes the batch in hand
+			if b.empty() || ss.failed(ctx) {
+				return nil
+			}
+			in, done = nil, nil
+		}
+		select {
+		case todo = <-in:
+		case out <- b:
+			if b = nil; ctx.Err() != nil {
+				return nil
+			}
+			b = next()
+		case <-timer:
+			timer = nil
+		case <-done:
+		}
+	}
+}
+
+// failed reports whether the session ends for another reason than that the
+// caller asked it to.
+func (ss *session) failed(ctx context.Context) bool {
+	return context.Cause(ctx) != context.Cause(ss.stopped)
+}
+
+// take adds one record to the batch being built.
+func (ss *session) take(ctx context.Context, b *batch, p *partition, r *kgo.Record) error {
+	fresh := p.serial != b.serial
+	if err := b.add(ctx, ss.cfg.Registry, p, r); err != nil {
+		return err
+	}
+	if fresh {
+		ss.mu.Lock()
+		p.pending++
+		ss.mu.Unlock()
+	}
+	return nil
+}
