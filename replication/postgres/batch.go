@@ -126,6 +126,12 @@ type batch struct {
 	// value, for the refetcher.
 	incomplete []int32
 
+	// What the decoder keeps beside: the Transaction it added last, with its
+	// commit record, and whether the row at hand has an Unchanged value.
+	tx       *replication.Transaction
+	txCommit pglogrepl.LSN
+	hole     bool
+
 	pool *batchPool
 	free bool
 }
@@ -210,6 +216,7 @@ func (p *batchPool) put(b *batch) {
 	b.Changes = b.Changes[:0]
 	b.incomplete = b.incomplete[:0]
 	b.Position, b.Bytes, b.end = "", 0, 0
+	b.tx, b.txCommit, b.hole = nil, 0, false
 	b.arena.reset(2 * p.budget)
 	p.idle = append(p.idle, b)
 	p.mu.Unlock()

@@ -1,0 +1,231 @@
+package postgres
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// The walsender writes each row with a send() of its own, and waking a sleeping
+// reader for each costs both sides more than decoding. So while much arrives the
+// socket is told (SO_RCVLOWAT) to report itself readable only from lowWater
+// bytes on; a deadline bounds the wait, so that the tail of a burst comes at
+// most lowWaterWait late. While little arrives every byte is read at once.
+//
+//	slow → fast  when lowWater bytes arrived within lowWaterWindow
+//	fast → slow  when a wait of lowWaterWait brought fewer than lowWater bytes
+const (
+	lowWater       = 64 << 10
+	lowWaterWindow = 10 * time.Millisecond
+	lowWaterWait   = 5 * time.Millisecond
+
+	receiveBuffer = 4 << 20   // wanted for SO_RCVBUF, in bytes
+	readBuffer    = 256 << 10 // of the readers in this package, in bytes
+)
+
+// withLowWater makes config's connections lowWaterConns.
+func withLowWater(config *pgconn.Config) {
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return newLowWaterConn(conn), nil
+	}
+}
+
+// lowWaterOf returns the lowWaterConn that conn is, or that conn's TLS is on,
+// or nil.
+func lowWaterOf(conn net.Conn) *lowWaterConn {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	c, _ := conn.(*lowWaterConn)
+	return c
+}
+
+// lowWaterConn is a net.Conn that adapts SO_RCVLOWAT to the rate at which it is
+// read, once enable was called. One goroutine reads it; the deadlines it sets
+// for its own purpose do not show. On anything but TCP on Linux it only buffers.
+type lowWaterConn struct {
+	net.Conn
+	raw syscall.RawConn // nil where there is no SO_RCVLOWAT
+
+	woken atomic.Bool
+
+	mu       sync.Mutex // guards deadline, and setting it
+	deadline time.Time  // the caller's
+	// inner is the earlier deadline that is set instead of the caller's, or zero.
+	inner time.Time
+
+	// Of the reading goroutine:
+	enabled     bool
+	fast        bool
+	low         int // SO_RCVLOWAT as it was set last
+	windowStart time.Time
+	windowBytes int
+	buf         []byte // for reads of less than its size, as TLS does them
+	r, w        int
+}
+
+func newLowWaterConn(conn net.Conn) *lowWaterConn {
+	c := &lowWaterConn{Conn: conn, low: 1}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		if raw, err := tcp.SyscallConn(); err == nil && lowWaterWorks {
+			c.raw = raw
+			growReceiveBuffer(raw)
+		}
+	}
+	return c
+}
+
+// enable begins to adapt and to buffer. The reading goroutine calls it.
+func (c *lowWaterConn) enable() { c.enabled = true }
+
+// wake makes a Read that waits, or the next one, return
+// os.ErrDeadlineExceeded. Any goroutine may call it.
+func (c *lowWaterConn) wake() {
+	c.woken.Store(true)
+	c.mu.Lock()
+	c.Conn.SetReadDeadline(time.Unix(1, 0))
+	c.inner = time.Unix(1, 0)
+	c.mu.Unlock()
+}
+
+// SetDeadline implements net.Conn.
+func (c *lowWaterConn) SetDeadline(t time.Time) error {
+	if err := c.Conn.SetWriteDeadline(t); err != nil {
+		return err
+	}
+	return c.SetReadDeadline(t)
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *lowWaterConn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline = t
+	if !c.inner.IsZero() && (t.IsZero() || c.inner.Before(t)) {
+		return nil
+	}
+	c.inner = time.Time{}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// Read implements net.Conn.
+func (c *lowWaterConn) Read(p []byte) (int, error) {
+	if c.r < c.w {
+		n := copy(p, c.buf[c.r:c.w])
+		c.r += n
+		return n, nil
+	}
+	if !c.enabled {
+		return c.Conn.Read(p)
+	}
+	if len(p) >= lowWater {
+		return c.read(p)
+	}
+	if c.buf == nil {
+		c.buf = make([]byte, readBuffer)
+	}
+	n, err := c.read(c.buf)
+	c.r, c.w = 0, n
+	if n == 0 {
+		return 0, err
+	}
+	c.r = copy(p, c.buf[:n])
+	return c.r, nil // the error, if there is one, comes again
+}
+
+// read reads the socket once, as fast or as slow as the traffic is.
+func (c *lowWaterConn) read(p []byte) (int, error) {
+	for {
+		now := time.Now()
+		if err := c.arm(now); err != nil {
+			return 0, err
+		}
+		if c.woken.Load() {
+			c.rest()
+			c.woken.Store(false)
+			return 0, os.ErrDeadlineExceeded
+		}
+		n, err := c.Conn.Read(p)
+		if n > 0 {
+			c.count(n)
+			return n, err
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) && !c.woken.Load() && c.rest() {
+			c.fast, c.windowBytes = false, 0
+			continue
+		}
+		return n, err
+	}
+}
+
+// arm sets the low-water mark and the deadline for the next read.
+func (c *lowWaterConn) arm(now time.Time) error {
+	if c.raw == nil {
+		return nil
+	}
+	want := 1
+	if c.fast {
+		want = lowWater
+	}
+	if want != c.low {
+		if err := setLowWater(c.raw, want); err != nil {
+			// Not every kernel or sandbox has it: then never again.
+			c.raw, c.fast, want = nil, false, 1
+		}
+		c.low = want
+	}
+	if !c.fast {
+		c.rest()
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inner.Sub(now) > lowWaterWait/2 || c.woken.Load() {
+		return nil // set a moment ago: it will do, and setting it costs
+	}
+	if t := now.Add(lowWaterWait); c.deadline.IsZero() || t.Before(c.deadline) {
+		c.inner = t
+		return c.Conn.SetReadDeadline(t)
+	}
+	return nil
+}
+
+// rest sets the caller's deadline again if an inner one was set, and reports
+// whether one was and the caller's has not passed.
+func (c *lowWaterConn) rest() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inner.IsZero() {
+		return false
+	}
+	c.inner = time.Time{}
+	c.Conn.SetReadDeadline(c.deadline)
+	return c.deadline.IsZero() || time.Now().Before(c.deadline)
+}
+
+// count is told of n bytes that arrived.
+func (c *lowWaterConn) count(n int) {
+	if c.fast || c.raw == nil {
+		return
+	}
+	now := time.Now()
+	if now.Sub(c.windowStart) > lowWaterWindow {
+		c.windowStart, c.windowBytes = now, 0
+	}
+	if c.windowBytes += n; c.windowBytes >= lowWater {
+		c.fast = true
+	}
+}

@@ -1,0 +1,435 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/jackc/pglogrepl"
+
+	"cdc/replication"
+)
+
+// This file reads the messages of the output plugin pgoutput, protocol version
+// 1, with values as text: PostgreSQL manual, "Logical Replication Message
+// Formats". Whatever it does not know is an error, never passed over.
+
+// The messages of version 1 without the logical-decoding message, which is
+// asked for by an option of its own.
+const (
+	msgBegin    = 'B'
+	msgCommit   = 'C'
+	msgOrigin   = 'O'
+	msgRelation = 'R'
+	msgType     = 'Y'
+	msgInsert   = 'I'
+	msgUpdate   = 'U'
+	msgDelete   = 'D'
+	msgTruncate = 'T'
+)
+
+// pgEpoch is 2000-01-01, where PostgreSQL's clock begins, in microseconds since
+// 1970-01-01.
+const pgEpoch = 946_684_800 * usPerSecond
+
+// relation is how the rows of one table look on the wire, from one relation
+// message to the next.
+type relation struct {
+	table *replication.Table
+	cols  []columnDecoder
+	// before is the consistent point of the table's snapshot: the snapshot has
+	// what transactions did whose commit record begins before it.
+	before pglogrepl.LSN
+	// widen returns the table with column i nullable. The catalog is of today:
+	// it may say NOT NULL of a column that held NULL at this place of the log.
+	widen func(t *replication.Table, i int) *replication.Table
+}
+
+// decoder turns messages into Changes of a batch. It is pure: no connection, no
+// clock. What it holds is the place in the log:
+//
+//	end       everything whose commit record begins before it has been decoded
+//	          whole; a stream may be resumed there
+//	commit    the open transaction's commit record, 0 when none is open
+//	index     how many changes of the open transaction have been decoded
+//	skip      changes of the open transaction with a lower index were decoded
+//	          by an earlier connection
+type decoder struct {
+	rels map[uint32]*relation
+	last uint32 // OID of lastRel
+	rel  *relation
+
+	end    pglogrepl.LSN
+	commit pglogrepl.LSN
+	index  uint64
+	skip   uint64
+	xid    uint32
+	time   int64 // of the commit, microseconds since 1970-01-01
+
+	partCommit pglogrepl.LSN // the transaction that a lost connection cut
+	partIndex  uint64        // and how many of its changes had been decoded
+}
+
+func newDecoder(start pglogrepl.LSN) *decoder {
+	return &decoder{end: start, rels: map[uint32]*relation{}}
+}
+
+// restart prepares for a new connection that begins to stream at d.end: the
+// server tells all relations anew, and sends an open transaction again from its
+// beginning.
+func (d *decoder) restart() {
+	clear(d.rels)
+	d.rel = nil
+	if d.commit >= d.end && d.commit != 0 {
+		d.partCommit, d.partIndex = d.commit, max(d.index, d.skip)
+	}
+	d.commit, d.index, d.skip = 0, 0, 0
+}
+
+// open reports whether a transaction has been decoded in part.
+func (d *decoder) open() bool { return d.commit != 0 || d.partCommit != 0 }
+
+// setRelation makes rel what rows of oid look like from here on.
+func (d *decoder) setRelation(oid uint32, rel *relation) {
+	d.rels[oid] = rel
+	d.rel = nil
+}
+
+// idle says that the server has sent everything that committed before lsn. It
+// reports whether that moved the end, which then is b's.
+func (d *decoder) idle(lsn pglogrepl.LSN, b *batch) bool {
+	if d.open() || lsn <= d.end {
+		return false
+	}
+	d.end, b.end = lsn, lsn
+	return true
+}
+
+// decode reads one message other than a relation. With owned the body lives as
+// long as b does, else what is needed of it is copied.
+func (d *decoder) decode(body []byte, owned bool, b *batch) error {
+	c := cursor{b: body}
+	var err error
+	switch kind := c.u8(); kind {
+	case msgInsert, msgUpdate, msgDelete:
+		err = d.row(kind, &c, owned, b, len(body))
+	case msgBegin:
+		err = d.begin(&c)
+	case msgCommit:
+		err = d.committed(&c, b)
+	case msgTruncate:
+		err = d.truncate(&c, b)
+	case msgOrigin:
+		c.u64()
+		c.text()
+	case msgType:
+		c.u32()
+		c.text()
+		c.text()
+	default:
+		err = errors.New("message is not of protocol version 1")
+	}
+	if err == nil {
+		err = c.finish()
+	}
+	if err != nil {
+		return d.locate(body, err)
+	}
+	return nil
+}
+
+// locate says where err happened.
+func (d *decoder) locate(body []byte, err error) error {
+	what := "no message"
+	if len(body) > 0 {
+		what = fmt.Sprintf("message %q", body[0])
+	}
+	if d.commit == 0 {
+		return fmt.Errorf("decode %s after %s: %w", what, d.end, err)
+	}
+	return fmt.Errorf("decode %s, transaction %d, commit %s, change %d: %w", what, d.xid, d.commit, d.index, err)
+}
+
+func (d *decoder) begin(c *cursor) error {
+	if d.commit != 0 {
+		return errors.New("transaction begins inside another")
+	}
+	commit := pglogrepl.LSN(c.u64())
+	d.time = int64(c.u64()) + pgEpoch
+	d.xid = c.u32()
+	if c.err != nil {
+		return c.err
+	}
+	if commit == 0 {
+		return errors.New("commit position is zero")
+	}
+	d.commit, d.index, d.skip = commit, 0, 0
+	switch {
+	case commit < d.end:
+		d.skip = math.MaxUint64 // decoded whole before
+	case commit == d.partCommit:
+		d.skip = d.partIndex
+	}
+	return nil
+}
+
+func (d *decoder) committed(c *cursor, b *batch) error {
+	c.u8() // flags, none defined
+	commit := pglogrepl.LSN(c.u64())
+	end := pglogrepl.LSN(c.u64())
+	c.u64() // the time, as in begin
+	switch {
+	case c.err != nil:
+		return c.err
+	case d.commit == 0:
+		return errors.New("commit outside a transaction")
+	case commit != d.commit || end <= commit:
+		return fmt.Errorf("commit %s to %s does not fit", commit, end)
+	}
+	d.commit, d.index, d.skip = 0, 0, 0
+	d.partCommit, d.partIndex = 0, 0
+	if end > d.end {
+		d.end, b.end = end, end
+	}
+	return nil
+}
+
+// relation returns the relation of that OID.
+func (d *decoder) relation(oid uint32) (*relation, error) {
+	if d.rel != nil && d.last == oid {
+		return d.rel, nil
+	}
+	rel := d.rels[oid]
+	if rel == nil {
+		return nil, fmt.Errorf("relation %d was not described", oid)
+	}
+	d.rel, d.last = rel, oid
+	return rel, nil
+}
+
+// next numbers a change of the open transaction and reports whether it is to
+// be decoded.
+func (d *decoder) next(rel *relation) (index uint64, wanted bool) {
+	index = d.index
+	d.index++
+	return index, index >= d.skip && d.commit >= rel.before
+}
+
+// transaction returns the open transaction as b has it.
+func (d *decoder) transaction(b *batch) *replication.Transaction {
+	if b.tx != nil && b.txCommit == d.commit {
+		return b.tx
+	}
+	t := b.arena.transaction()
+	text := b.arena.alloc(len("4294967295") + len("FFFFFFFF/FFFFFFFF"))[:0]
+	t.ID = strconv.AppendUint(text, uint64(d.xid), 10)
+	t.Commit = appendLSN(t.ID[len(t.ID):], d.commit)
+	t.ID = t.ID[:len(t.ID):len(t.ID)]
+	t.CommitTime = d.time
+	b.tx, b.txCommit = t, d.commit
+	return t
+}
+
+// appendLSN appends lsn's text as the server prints it.
+func appendLSN(dst []byte, lsn pglogrepl.LSN) []byte {
+	const digits = "0123456789ABCDEF"
+	half := func(n uint32) {
+		shift := 28
+		for shift > 0 && n>>shift == 0 {
+			shift -= 4
+		}
+		for ; shift >= 0; shift -= 4 {
+			dst = append(dst, digits[n>>shift&15])
+		}
+	}
+	half(uint32(lsn >> 32))
+	dst = append(dst, '/')
+	half(uint32(lsn))
+	return dst
+}
+
+// row decodes an insert, an update or a delete.
+func (d *decoder) row(kind byte, c *cursor, owned bool, b *batch, wire int) error {
+	oid := c.u32()
+	if c.err != nil {
+		return c.err
+	}
+	rel, err := d.relation(oid)
+	if err != nil {
+		return err
+	}
+	if d.commit == 0 {
+		return errors.New("row outside a transaction")
+	}
+	index, wanted := d.next(rel)
+	if !wanted {
+		c.b = nil
+		return nil
+	}
+	if !owned {
+		c.b = b.arena.copy(c.b)
+	}
+	change := replication.Change{Index: index}
+	part := c.u8()
+	if kind != msgInsert && (part == 'K' || part == 'O') {
+		if change.Before, err = d.tuple(c, rel, part, nil, b); err != nil {
+			return err
+		}
+		if kind == msgUpdate {
+			part = c.u8()
+		}
+	}
+	switch kind {
+	case msgInsert:
+		change.Op = replication.OpInsert
+	case msgUpdate:
+		change.Op = replication.OpUpdate
+	case msgDelete:
+		change.Op = replication.OpDelete
+		if change.Before == nil && c.err == nil {
+			return fmt.Errorf("table %s: delete without the old row", rel.table)
+		}
+	}
+	if kind != msgDelete {
+		if part != 'N' && c.err == nil {
+			return fmt.Errorf("table %s: unknown tuple %q", rel.table, part)
+		}
+		if change.After, err = d.tuple(c, rel, 'N', change.Before, b); err != nil {
+			return err
+		}
+	}
+	if err := c.finish(); err != nil {
+		return fmt.Errorf("table %s: %w", rel.table, err)
+	}
+	change.Table = rel.table
+	change.Tx = d.transaction(b)
+	if b.hole {
+		b.hole = false
+		b.incomplete = append(b.incomplete, int32(len(b.Changes)))
+	}
+	b.add(change, wire)
+	return nil
+}
+
+// tuple decodes the values of one row: part 'K' has the replica identity only,
+// 'O' a whole old row, 'N' a new row. A TOASTed value that stands in neither
+// the new tuple nor in old stays Unchanged, and sets b.hole.
+func (d *decoder) tuple(c *cursor, rel *relation, part byte, old []replication.Value, b *batch) ([]replication.Value, error) {
+	n := int(c.u16())
+	if c.err == nil && n != len(rel.cols) {
+		return nil, fmt.Errorf("table %s: row has %d columns, the relation %d", rel.table, n, len(rel.cols))
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	vals := b.arena.values(n)
+	for i := range vals {
+		switch kind := c.u8(); kind {
+		case 't':
+			text := c.bytes(c.u32())
+			if c.err != nil {
+				return nil, c.err
+			}
+			v, err := rel.cols[i].decode(text, &b.arena)
+			if err != nil {
+				return nil, d.column(rel, vals[:i], i, err)
+			}
+			vals[i] = v
+		case 'n':
+			col := &rel.table.Columns[i]
+			if part == 'K' && !col.Identity {
+				vals[i] = replication.Unchanged // not logged, which is not NULL
+				continue
+			}
+			vals[i] = replication.Null
+			if col.NotNull {
+				rel.table = rel.widen(rel.table, i)
+			}
+		case 'u':
+			vals[i] = replication.Unchanged
+			if part == 'N' {
+				if old != nil && !old[i].IsUnchanged() {
+					vals[i] = old[i]
+				} else {
+					b.hole = true
+				}
+			}
+		default:
+			if c.err != nil {
+				return nil, c.err
+			}
+			return nil, fmt.Errorf("table %s, column %q: unknown form %q", rel.table, rel.table.Columns[i].Name, kind)
+		}
+	}
+	return vals, nil
+}
+
+// column says which value could not be decoded, with what is known of the
+// row's key: its columns often come first.
+func (d *decoder) column(rel *relation, done []replication.Value, i int, err error) error {
+	t := rel.table
+	key := ""
+	for _, k := range t.Key {
+		if k < len(done) {
+			key += fmt.Sprintf(" %s=%s", t.Columns[k].Name, done[k])
+		}
+	}
+	if key != "" {
+		key = ", key" + key
+	}
+	return fmt.Errorf("table %s%s, column %q (%s): %w", t, key, t.Columns[i].Name, t.Columns[i].TypeName, err)
+}
+
+func (d *decoder) truncate(c *cursor, b *batch) error {
+	if d.commit == 0 {
+		return errors.New("truncate outside a transaction")
+	}
+	n := c.u32()
+	c.u8() // CASCADE, RESTART IDENTITY: the tables are all listed
+	for range n {
+		oid := c.u32()
+		if c.err != nil {
+			return c.err
+		}
+		rel, err := d.relation(oid)
+		if err != nil {
+			return err
+		}
+		if index, wanted := d.next(rel); wanted {
+			b.add(replication.Change{Op: replication.OpTruncate, Table: rel.table, Tx: d.transaction(b), Index: index}, 4)
+		}
+	}
+	return nil
+}
+
+// relationMessage is what the server says of a table before its first row, and
+// again after it changed.
+type relationMessage struct {
+	oid          uint32
+	schema, name string
+	identity     byte // pg_class.relreplident
+	cols         []wireColumn
+}
+
+func decodeRelation(body []byte) (*relationMessage, error) {
+	c := cursor{b: body}
+	c.u8()
+	m := &relationMessage{oid: c.u32(), schema: string(c.text()), name: string(c.text()), identity: c.u8()}
+	if m.schema == "" {
+		m.schema = "pg_catalog" // which the protocol abbreviates
+	}
+	for range c.u16() {
+		flags := c.u8()
+		col := wireColumn{Name: string(c.text()), TypeOID: c.u32(), Typmod: int32(c.u32())}
+		if c.err != nil {
+			break
+		}
+		col.Identity = flags&1 != 0 || m.identity == identityFull
+		m.cols = append(m.cols, col)
+	}
+	if err := c.finish(); err != nil {
+		return nil, fmt.Errorf("decode relation %d: %w", m.oid, err)
+	}
+	return m, nil
+}

@@ -1,0 +1,172 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+)
+
+// lookupTimeout bounds a question to the catalog.
+const lookupTimeout = 30 * time.Second
+
+// receive reads the log until an error, or the end of ctx.
+func (s *stream) receive(ctx context.Context, w *walConn) error {
+	stop := context.AfterFunc(ctx, w.wake)
+	defer stop()
+	for {
+		s.mu.Lock()
+		err := s.drain(ctx, w)
+		s.inTx = s.dec.open()
+		now := time.Now()
+		worth := s.worth(now)
+		s.mu.Unlock()
+		if worth {
+			signal(s.ready)
+		}
+		if err != nil {
+			return err
+		}
+		s.received.Store(uint64(w.received))
+		s.serverEnd.Store(max(s.serverEnd.Load(), uint64(w.received)))
+		if acked := pglogrepl.LSN(s.acked.Load()); !now.Before(w.due) || acked > w.flushed && w.asked.Load() {
+			if err := w.status(now, acked); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := w.read(); err != nil {
+			return fmt.Errorf("read replication stream: %w", err)
+		}
+	}
+}
+
+// drain decodes the messages that have arrived, while s.mu is held.
+func (s *stream) drain(ctx context.Context, w *walConn) error {
+	for {
+		if s.cur == nil || s.cur.full() {
+			if err := s.makeRoom(ctx, w); err != nil {
+				return err
+			}
+		}
+		kind, body, owned, ok, err := w.r.next()
+		if err != nil || !ok {
+			return err
+		}
+		switch kind {
+		case 'd':
+			if err := s.copyData(ctx, w, body, owned); err != nil {
+				return err
+			}
+		case 'E':
+			return serverError(body)
+		case 'N', 'S': // a notice, a setting
+		case 'c', 'C', 'Z':
+			return fmt.Errorf("the server ended the stream: %w", io.ErrUnexpectedEOF)
+		default:
+			return fmt.Errorf("read replication stream: unexpected message %q", kind)
+		}
+	}
+}
+
+// makeRoom waits until there is a batch that is not full. The status updates go
+// on meanwhile, so that a slow consumer does not cost the connection. s.mu is
+// held before and after, not while waiting.
+func (s *stream) makeRoom(ctx context.Context, w *walConn) error {
+	for {
+		if s.cur == nil {
+			s.cur = s.pool.tryGet()
+		}
+		if s.cur != nil && !s.cur.full() {
+			return nil
+		}
+		s.inTx = s.dec.open()
+		if s.cur != nil {
+			signal(s.ready)
+		}
+		s.mu.Unlock()
+		err := s.waitForRoom(ctx, w)
+		s.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *stream) waitForRoom(ctx context.Context, w *walConn) error {
+	timer := time.NewTimer(time.Until(w.due))
+	defer timer.Stop()
+	select {
+	case <-s.space:
+	case <-s.pool.freed:
+	case now := <-timer.C:
+		return w.status(now, pglogrepl.LSN(s.acked.Load()))
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// copyData reads one message of the replication protocol: PostgreSQL manual,
+// "Streaming Replication Protocol", XLogData and Primary keepalive message.
+func (s *stream) copyData(ctx context.Context, w *walConn, body []byte, owned bool) error {
+	c := cursor{b: body}
+	switch kind := c.u8(); kind {
+	case 'w':
+		start := pglogrepl.LSN(c.u64())
+		c.u64() // end: the same as start, in logical replication
+		c.u64() // clock
+		if c.err != nil {
+			return fmt.Errorf("read replication stream: %w", c.err)
+		}
+		w.received = max(w.received, start)
+		if len(c.b) > 0 && c.b[0] == msgRelation {
+			return s.relation(ctx, c.b)
+		}
+		return s.dec.decode(c.b, owned, s.cur)
+	case 'k':
+		end := pglogrepl.LSN(c.u64())
+		c.u64() // clock
+		reply := c.u8() != 0
+		if err := c.finish(); err != nil {
+			return fmt.Errorf("read keepalive: %w", err)
+		}
+		w.keepalive(time.Now(), end, reply, pglogrepl.LSN(s.acked.Load()))
+		s.dec.idle(end, s.cur)
+		s.prompt = s.prompt || reply && end > s.handed
+		return nil
+	default:
+		return fmt.Errorf("read replication stream: unknown kind %q", kind)
+	}
+}
+
+// relation resolves a relation message. The catalog may take its time: s.mu is
+// free meanwhile, and s.cur may be gone afterwards.
+func (s *stream) relation(ctx context.Context, body []byte) error {
+	m, err := decodeRelation(body)
+	if err != nil {
+		return err
+	}
+	s.inTx = s.dec.open()
+	if s.worth(time.Now()) {
+		signal(s.ready)
+	}
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	rel, err := s.relations.resolve(ctx, m)
+	if err != nil && errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer from the catalog in %s: %w", lookupTimeout, io.ErrUnexpectedEOF)
+	}
+	cancel()
+	s.mu.Lock()
+	if err != nil {
+		return fmt.Errorf("describe table %s.%s: %w", m.schema, m.name, err)
+	}
+	s.dec.setRelation(m.oid, rel)
+	return nil
+}

@@ -1,0 +1,109 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/jackc/pglogrepl"
+
+	"cdc/replication"
+)
+
+// relations makes relation messages into relations. The message is of its place
+// in the log, the catalog of today: what they disagree about the message knows
+// better, and what only the catalog knows (NOT NULL, the key's order, the key
+// under REPLICA IDENTITY FULL) is taken as far as it fits. Not safe for
+// concurrent use: the goroutine of the stream owns it, with the catalog.
+type relations struct {
+	catalog *catalog
+	// snapshots holds, by tableKey, the consistent points of the snapshots.
+	snapshots map[string]pglogrepl.LSN
+	// wide holds, by OID, the Tables that were made by widen, so that a reread
+	// of the same piece of the log finds the same pointers.
+	wide map[uint32][]*replication.Table
+}
+
+func newRelations(c *catalog, snapshots map[string]pglogrepl.LSN) *relations {
+	return &relations{catalog: c, snapshots: snapshots, wide: map[uint32][]*replication.Table{}}
+}
+
+// resolve returns what rows look like after m. It asks the catalog.
+func (r *relations) resolve(ctx context.Context, m *relationMessage) (*relation, error) {
+	info, err := r.catalog.table(ctx, m.oid)
+	if err != nil && !errors.Is(err, errNoTable) {
+		return nil, err
+	}
+	alignNames(&info, m.cols)
+	table, err := r.catalog.shape(ctx, m.schema, m.name, m.identity, m.cols, info)
+	if err != nil {
+		return nil, err
+	}
+	rel := &relation{
+		table:  table,
+		cols:   make([]columnDecoder, len(table.Columns)),
+		before: r.snapshots[tableKey(m.schema, m.name)],
+		widen: func(t *replication.Table, i int) *replication.Table {
+			return r.widen(m.oid, t, i)
+		},
+	}
+	for i, c := range table.Columns {
+		rel.cols[i] = newColumnDecoder(c)
+	}
+	return rel, nil
+}
+
+// widen returns t with column i nullable.
+func (r *relations) widen(oid uint32, t *replication.Table, i int) *replication.Table {
+	w := *t
+	w.Columns = slices.Clone(t.Columns)
+	w.Columns[i].NotNull = false
+	known := r.wide[oid]
+	if k := slices.IndexFunc(known, w.Equal); k >= 0 {
+		return known[k]
+	}
+	r.wide[oid] = append(known, &w)
+	return &w
+}
+
+// alignNames gives the columns of info that were renamed after cols were logged
+// their old names, in info. Columns keep their order for life, so when both
+// have the same types in the same order and differ only in names that the other
+// does not know at all, the differences are renamings.
+func alignNames(info *tableInfo, cols []wireColumn) {
+	now := make([]*columnInfo, 0, len(info.Columns))
+	for i := range info.Columns {
+		if !info.Columns[i].Generated {
+			now = append(now, &info.Columns[i])
+		}
+	}
+	if len(now) != len(cols) {
+		return
+	}
+	for i, c := range cols {
+		if now[i].TypeOID != c.TypeOID {
+			return
+		}
+		if now[i].Name != c.Name && (info.column(c.Name) != nil ||
+			slices.ContainsFunc(cols, func(w wireColumn) bool { return w.Name == now[i].Name })) {
+			return
+		}
+	}
+	renamed := map[string]string{}
+	for i, c := range cols {
+		if now[i].Name != c.Name {
+			renamed[now[i].Name] = c.Name
+			now[i].Name = c.Name
+		}
+	}
+	if len(renamed) == 0 {
+		return
+	}
+	for _, names := range [][]string{info.Key, info.Index} {
+		for i, name := range names {
+			if old, ok := renamed[name]; ok {
+				names[i] = old
+			}
+		}
+	}
+}

@@ -1,0 +1,344 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"cdc/replication"
+)
+
+// streamConfig says what to stream.
+type streamConfig struct {
+	cfg     *Config // complete
+	catalog *catalog
+	// from is where to resume: the end of a commit, or a confirmed end of the
+	// log. The server takes it as acknowledged.
+	from pglogrepl.LSN
+	// snapshots holds, by tableKey, the consistent points of the tables'
+	// snapshots; it goes into every Position.
+	snapshots map[string]pglogrepl.LSN
+	// refetch fills the values that the log left out; nil leaves them.
+	refetch func(context.Context, *batch) error
+	pool    *batchPool
+}
+
+// A Position without changes is handed out this often, or when the log has
+// moved this far, so that idle tables hold no WAL.
+const (
+	idleInterval = 10 * time.Second
+	idleBytes    = 16 << 20
+	// handOver is how many bytes of an unfinished transaction are worth waking
+	// the consumer; in protocol 1 its rest is on the way.
+	handOver = 64 << 10
+)
+
+// stream reads the slot. One goroutine, run, owns the connection and the
+// decoder; next takes what it has decoded. Between them stands one batch: run
+// fills it until it is full, next takes it as soon as it is worth it.
+type stream struct {
+	streamConfig
+	log       *slog.Logger
+	positions positionText
+	relations *relations
+	dec       *decoder // of run
+
+	cancel context.CancelFunc
+	done   chan struct{} // closed when run has ended
+	ready  chan struct{} // token: there is something to take
+	space  chan struct{} // token: the batch was taken
+
+	mu       sync.Mutex
+	cur      *batch        // nil when next took it
+	inTx     bool          // the decoder is inside a transaction
+	handed   pglogrepl.LSN // the newest boundary that next has handed out
+	handedAt time.Time
+	prompt   bool  // the server waits to hear of its end of log
+	err      error // why run has ended
+	wire     *walConn
+	wait     context.Context // Close's, once it was called
+
+	held *batch // of next: taken, but not refetched
+
+	acked     atomic.Uint64 // LSN
+	received  atomic.Uint64 // LSN up to which the log was received
+	serverEnd atomic.Uint64 // LSN: the end of the log as the server told last
+	connected atomic.Bool
+}
+
+// startStream begins to stream. The caller closes the stream.
+func startStream(c streamConfig) *stream {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &stream{
+		streamConfig: c,
+		log:          c.cfg.Logger,
+		positions:    newPositionText(c.snapshots),
+		relations:    newRelations(c.catalog, c.snapshots),
+		dec:          newDecoder(c.from),
+		cancel:       cancel,
+		done:         make(chan struct{}),
+		ready:        make(chan struct{}, 1),
+		space:        make(chan struct{}, 1),
+		handed:       c.from,
+		handedAt:     time.Now(),
+	}
+	s.acked.Store(uint64(c.from))
+	go s.run(ctx)
+	return s
+}
+
+// next returns the next batch. The refetching runs on the caller's goroutine.
+func (s *stream) next(ctx context.Context) (*batch, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if s.held == nil {
+			s.held = s.take()
+		}
+		if b := s.held; b != nil {
+			if len(b.incomplete) > 0 && s.refetch != nil {
+				if err := s.refetch(ctx, b); err != nil {
+					if ctx.Err() != nil {
+						return nil, ctx.Err()
+					}
+					return nil, err
+				}
+			}
+			s.held = nil
+			return b, nil
+		}
+		select {
+		case <-s.ready:
+		case <-s.done:
+			if s.held = s.take(); s.held != nil {
+				continue
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return nil, s.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// take takes the batch if it is worth it.
+func (s *stream) take() *batch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.worth(time.Now()) {
+		return nil
+	}
+	b := s.cur
+	s.cur = nil
+	if b.end != 0 {
+		b.Position = s.positions.at(b.end)
+		s.handed, s.handedAt, s.prompt = b.end, time.Now(), false
+	}
+	signal(s.space)
+	return b
+}
+
+// worth reports whether there is something to take. Changes are, at the end of
+// a transaction, or when they are many. A Position alone is not, unless the last
+// one is long ago or far behind.
+func (s *stream) worth(now time.Time) bool {
+	b := s.cur
+	switch {
+	case b == nil:
+		return false
+	case len(b.Changes) > 0:
+		return b.end != 0 || !s.inTx || b.size() >= handOver || b.full() || s.err != nil
+	}
+	return b.end > s.handed &&
+		(s.prompt || now.Sub(s.handedAt) >= idleInterval || b.end-s.handed >= idleBytes)
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// ack says that everything before lsn is safe.
+func (s *stream) ack(lsn pglogrepl.LSN) {
+	for {
+		old := s.acked.Load()
+		if uint64(lsn) <= old {
+			return
+		}
+		if s.acked.CompareAndSwap(old, uint64(lsn)) {
+			break
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wire != nil && s.wire.asked.Load() {
+		s.wire.wake()
+	}
+}
+
+// close ends the stream, tells the server the last ack, and waits for the
+// goroutine; when ctx ends first, the connection is cut.
+func (s *stream) close(ctx context.Context) error {
+	s.mu.Lock()
+	if s.wait == nil {
+		s.wait = ctx
+	}
+	s.mu.Unlock()
+	s.cancel()
+	<-s.done // session.end watches ctx
+	return ctx.Err()
+}
+
+// errClosing ends run because close was called.
+var errClosing = errors.New("stream is closed")
+
+// run connects, receives, and does so again after errors that pass.
+func (s *stream) run(ctx context.Context) {
+	defer close(s.done)
+	var retry backoff
+	down := false // the state as it was logged last
+	for {
+		began := time.Now()
+		err := s.session(ctx, func() {
+			if down {
+				s.log.Info("replication connection is back", "slot", s.cfg.Slot, "lsn", s.dec.end.String(), "attempts", retry.attempts)
+			}
+			down = false
+		})
+		if ctx.Err() != nil {
+			err = errClosing
+		}
+		if s.connected.Swap(false) && time.Since(began) > time.Minute {
+			retry = backoff{}
+		}
+		if err == errClosing || !s.retriable(err, &retry) {
+			err = s.explain(ctx, err)
+			s.mu.Lock()
+			s.err = err
+			s.mu.Unlock()
+			return
+		}
+		if !down {
+			s.log.Warn("replication connection is lost, reconnecting", "slot", s.cfg.Slot, "error", err)
+			down = true
+		}
+		s.dec.restart()
+		s.mu.Lock()
+		s.inTx = s.dec.open()
+		s.mu.Unlock()
+		if !retry.sleep(ctx) {
+			continue // closing: session notices
+		}
+	}
+}
+
+// retriable reports whether to try again after err. A slot in use is waited
+// for: at the start for as long as configured, after a lost connection also for
+// as long as the server may take to notice the loss.
+func (s *stream) retriable(err error, retry *backoff) bool {
+	if sqlState(err) != codeInUse {
+		retry.busySince = time.Time{}
+		return transient(err)
+	}
+	if retry.busySince.IsZero() {
+		retry.busySince = time.Now()
+	}
+	patience := s.cfg.SlotWait
+	if s.received.Load() != 0 {
+		patience += 90 * time.Second
+	}
+	return time.Since(retry.busySince) < patience
+}
+
+// session is one connection, from its start to its error. up is called when it
+// streams.
+func (s *stream) session(ctx context.Context, up func()) error {
+	wire, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.wire = wire
+	s.mu.Unlock()
+	s.connected.Store(true)
+	up()
+	err = s.receive(ctx, wire)
+	s.mu.Lock()
+	s.wire = nil
+	wait := s.wait
+	s.mu.Unlock()
+	if ctx.Err() != nil && wait != nil {
+		if err := wire.end(wait, pglogrepl.LSN(s.acked.Load())); err != nil {
+			s.log.Debug("replication connection did not end in order", "error", err)
+		}
+		return errClosing
+	}
+	wire.conn.Close()
+	return err
+}
+
+// connect checks the slot and begins to stream at the decoder's end.
+func (s *stream) connect(ctx context.Context) (*walConn, error) {
+	if err := s.checkSlot(ctx); err != nil {
+		return nil, err
+	}
+	conn, err := s.cfg.connectReplication(ctx, withLowWater)
+	if err != nil {
+		return nil, err
+	}
+	return startReplication(ctx, conn, s.cfg.Slot, s.cfg.Publication, s.dec.end)
+}
+
+// checkSlot refuses a slot that would leave changes out: the server begins at
+// the slot's own point when that is later than ours, without a word.
+func (s *stream) checkSlot(ctx context.Context) error {
+	slot, database, err := s.slot(ctx)
+	if err != nil {
+		return err
+	}
+	if r := refuseSlot(slot, s.cfg.Slot, database, s.dec.end); r != nil {
+		return r
+	}
+	return nil
+}
+
+// slot looks the slot up, with the name of the database.
+func (s *stream) slot(ctx context.Context) (slot *slotInfo, database string, err error) {
+	err = s.catalog.s.do(ctx, func(conn *pgx.Conn) error {
+		database = conn.Config().Database
+		slot, err = readSlot(ctx, conn, s.cfg.Slot)
+		return err
+	})
+	return slot, database, err
+}
+
+// explain makes of an error of the server a refusal: trying again did not help
+// or would not.
+func (s *stream) explain(ctx context.Context, err error) error {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || replication.IsRefusal(err) || ctx.Err() != nil {
+		return err
+	}
+	if e.Code == codeInUse {
+		if slot, _, err := s.slot(ctx); err == nil && slot != nil && slot.ActivePID != 0 {
+			return refuseActive(slot)
+		}
+	}
+	return &replication.Refusal{
+		Problem: fmt.Sprintf("postgres does not stream publication %q from slot %q", s.cfg.Publication, s.cfg.Slot),
+		Remedy:  "run cdc check with this configuration: it looks at the slot, the publication and the role",
+		Err:     err,
+	}
+}
