@@ -1,0 +1,258 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"cdc/replication"
+)
+
+// tableState is one configured table as it stands on the server.
+type tableState struct {
+	TableConfig
+	info  tableInfo
+	found bool
+
+	usage, sel bool // USAGE of the schema, SELECT on the table
+	hidden     bool // row security hides rows from the role
+	owned      bool // the role is the owner, or a member of it
+	owner      string
+	system     bool
+	ancestors  []uint32 // the partitioned tables above it
+	leaves     string   // distinct replica identities of the partitions below it
+
+	columns []string // what is published of it, filled by inspectPublication
+	filter  string   // the publication's row filter for it
+}
+
+// sql returns the quoted name.
+func (t *tableState) sql() string { return quoteTable(t.Schema, t.Name) }
+
+func quoteTable(schema, name string) string {
+	return replication.QuoteIdentifier(schema) + "." + replication.QuoteIdentifier(name)
+}
+
+func quoteAll(names []string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = replication.QuoteIdentifier(n)
+	}
+	return strings.Join(quoted, ", ")
+}
+
+const tableStateSQL = `
+SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE'), pg_catalog.has_table_privilege(c.oid, 'SELECT'),
+       pg_catalog.row_security_active(c.oid), pg_catalog.pg_has_role(c.relowner, 'USAGE'),
+       pg_catalog.pg_get_userbyid(c.relowner)::text, c.oid < 16384,
+       ARRAY(SELECT a.relid::oid::bigint FROM pg_catalog.pg_partition_ancestors(c.oid) a WHERE a.relid <> c.oid),
+       coalesce((SELECT string_agg(DISTINCT l.relreplident::text, '' ORDER BY l.relreplident::text)
+          FROM pg_catalog.pg_partition_tree(c.oid) p JOIN pg_catalog.pg_class l ON l.oid = p.relid
+         WHERE p.isleaf AND c.relkind = 'p'), '')
+  FROM pg_catalog.pg_class c WHERE c.oid = $1::oid`
+
+func (i *inspection) inspectTables(ctx context.Context, cat *catalog) error {
+	i.tables = make([]tableState, len(i.cfg.Tables))
+	for n, cfg := range i.cfg.Tables {
+		t := &i.tables[n]
+		t.TableConfig = cfg
+		info, err := cat.named(ctx, cfg.Schema, cfg.Name)
+		if errors.Is(err, errNoTable) {
+			i.add(replication.LevelError, "table "+cfg.String(), fmt.Sprintf("table %s does not exist in database %q", cfg, i.server.Database),
+				"create it, or mend its name in the configuration (names are as in the catalog: "+
+					"SELECT schemaname, tablename FROM pg_tables WHERE tablename ILIKE "+replication.QuoteLiteral(cfg.Name)+")")
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		t.info, t.found = info, true
+		err = cat.s.do(ctx, func(conn *pgx.Conn) error {
+			var ancestors []int64
+			t.ancestors = nil
+			err := conn.QueryRow(ctx, tableStateSQL, info.OID).
+				Scan(&t.usage, &t.sel, &t.hidden, &t.owned, &t.owner, &t.system, &ancestors, &t.leaves)
+			for _, oid := range ancestors {
+				t.ancestors = append(t.ancestors, uint32(oid))
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("look up table %s: %w", cfg, err)
+		}
+		for _, c := range info.Columns {
+			if !c.Generated {
+				t.columns = append(t.columns, c.Name)
+			}
+		}
+		i.judgeTable(t)
+	}
+	for n := range i.tables {
+		for m := range i.tables {
+			if i.tables[m].found && slices.Contains(i.tables[n].ancestors, i.tables[m].info.OID) {
+				i.add(replication.LevelError, "table "+i.tables[n].String(),
+					fmt.Sprintf("table %s is a partition of %s, and both are configured: its rows would be captured as those of %s",
+						i.tables[n], i.tables[m], i.tables[m]),
+					fmt.Sprintf("remove %s or %s from the configuration", i.tables[n], i.tables[m]))
+			}
+		}
+	}
+	return nil
+}
+
+// judgeTable looks at what does not depend on the publication.
+func (i *inspection) judgeTable(t *tableState) {
+	bad := func(problem, remedy string) {
+		i.add(replication.LevelError, "table "+t.String(), fmt.Sprintf("table %s %s", t, problem), remedy)
+	}
+	unlist := "remove it from the configuration"
+	role := replication.QuoteIdentifier(i.server.Role)
+	switch {
+	case t.system:
+		bad("is a system table: it cannot be published", unlist)
+		return
+	case t.info.Kind == 'v':
+		bad("is a view: the log holds changes of tables only", "configure the tables that the view reads")
+		return
+	case t.info.Kind == 'm':
+		bad("is a materialized view: the log holds changes of tables only", "configure the tables that the view reads")
+		return
+	case t.info.Kind == 'f':
+		bad("is a foreign table: its changes happen on another server", "capture it on the server that owns it")
+		return
+	case t.info.Kind != relTable && t.info.Kind != relPartitioned:
+		bad(fmt.Sprintf("is not a table (relkind %q): it has no rows that could be captured", t.info.Kind), unlist)
+		return
+	case t.info.Persistence == 't':
+		bad("is a temporary table: its changes are not logged", unlist)
+		return
+	case t.info.Persistence != persistent:
+		bad("is an unlogged table: its changes are not logged", "ALTER TABLE "+t.sql()+" SET LOGGED")
+		return
+	}
+	if !t.usage {
+		bad(fmt.Sprintf("cannot be read: role %q lacks USAGE on schema %q", i.server.Role, t.Schema),
+			"GRANT USAGE ON SCHEMA "+replication.QuoteIdentifier(t.Schema)+" TO "+role)
+	}
+	if !t.sel {
+		bad(fmt.Sprintf("cannot be read: role %q lacks SELECT on it", i.server.Role), "GRANT SELECT ON "+t.sql()+" TO "+role)
+	}
+	if t.hidden {
+		bad(fmt.Sprintf("has row security whose policies hide rows from role %q: the snapshot would miss them", i.server.Role),
+			"ALTER ROLE "+role+" BYPASSRLS")
+	}
+}
+
+// judgePublishedTables looks at keys, once it is known which columns are
+// published.
+func (i *inspection) judgePublishedTables() {
+	for n := range i.tables {
+		t := &i.tables[n]
+		if t.found && (t.info.Kind == relTable || t.info.Kind == relPartitioned) && t.info.Persistence == persistent && !t.system {
+			i.judgeKey(t)
+		}
+	}
+}
+
+// judgeKey makes sure that every update and delete tells whose it is. It runs
+// before the table is published: with no usable identity PostgreSQL would
+// reject the application's UPDATE and DELETE from then on.
+func (i *inspection) judgeKey(t *tableState) {
+	bad := func(problem, remedy string) {
+		i.add(replication.LevelError, "table "+t.String(), fmt.Sprintf("table %s %s", t, problem), remedy)
+	}
+	alter := "ALTER TABLE " + t.sql() + " "
+	identity := t.info.identity()
+	full := alter + "REPLICA IDENTITY FULL"
+
+	if len(identity) == 0 {
+		const so = ": the log would not tell which row an UPDATE or DELETE meant, and once it is published PostgreSQL would reject them"
+		switch {
+		case len(t.info.Key) > 0:
+			bad("has REPLICA IDENTITY "+t.identityName()+so, alter+"REPLICA IDENTITY DEFAULT")
+		default:
+			bad("has no primary key and REPLICA IDENTITY "+t.identityName()+so,
+				alter+"ADD PRIMARY KEY (…); or "+alter+`REPLICA IDENTITY USING INDEX "a_unique_index"; or `+full+
+					"; the latter two with the key's columns configured for the table (key: {field: […]}, or key: none)")
+		}
+		return
+	}
+	if t.info.Kind == relPartitioned && t.leaves != "" && t.leaves != string(t.info.Identity) {
+		bad("has partitions with another replica identity than its own", "ALTER TABLE every partition of it to REPLICA IDENTITY "+t.identityName())
+		return
+	}
+	if t.info.Kind == relPartitioned && t.info.Identity == identityIndex {
+		bad("is partitioned and has REPLICA IDENTITY USING INDEX, which holds for each partition by itself",
+			alter+"REPLICA IDENTITY DEFAULT (or FULL), and the same for every partition")
+		return
+	}
+
+	key, what := t.info.Key, "primary key"
+	switch {
+	case t.Keyless:
+		key = nil
+	case len(t.Key) > 0:
+		key, what = t.Key, "configured key"
+		for _, name := range t.Key {
+			if t.info.column(name) == nil {
+				bad(fmt.Sprintf("has no column %q, which its configured key names", name),
+					"mend the key in the configuration; the table's columns are "+strings.Join(t.columns, ", "))
+				return
+			}
+		}
+	case len(key) == 0:
+		bad("has no primary key, so its records have no key by themselves",
+			"configure the columns of its key for the table (key: {field: […]}; its replica identity has "+
+				strings.Join(identity, ", ")+"), or key: none, or "+alter+"ADD PRIMARY KEY (…)")
+		return
+	}
+	for _, name := range key {
+		if c := t.info.column(name); c != nil && !slices.Contains(t.columns, name) {
+			if c.Generated {
+				bad(fmt.Sprintf("has the generated column %q in its %s, which the log leaves out", name, what),
+					"configure a key of columns that are not generated")
+			} else {
+				bad(fmt.Sprintf("has the column %q in its %s, which publication %q leaves out", name, what, i.cfg.Publication),
+					"ALTER PUBLICATION "+replication.QuoteIdentifier(i.cfg.Publication)+" SET TABLE … with that column in the table's list")
+			}
+			return
+		}
+		if !slices.Contains(identity, name) {
+			remedy := full
+			if len(t.Key) == 0 {
+				remedy = alter + "REPLICA IDENTITY DEFAULT"
+			}
+			bad(fmt.Sprintf("has the column %q of its %s outside its replica identity (%s: %s): a delete would not tell its value",
+				name, what, t.identityName(), strings.Join(identity, ", ")), remedy)
+			return
+		}
+	}
+
+	switch {
+	case !t.usage || !t.sel || t.hidden:
+	case t.info.Identity == identityFull:
+		i.ok("table "+t.String(), "replica identity FULL: updates and deletes have the whole old row")
+	default:
+		i.ok("table "+t.String(), "replica identity %s (%s): deletes have the key; large values that an update leaves alone are read from the table again",
+			t.identityName(), strings.Join(identity, ", "))
+	}
+}
+
+func (t *tableState) identityName() string {
+	switch t.info.Identity {
+	case identityDefault:
+		return "DEFAULT"
+	case identityIndex:
+		if len(t.info.Index) == 0 {
+			return "USING INDEX whose index is gone"
+		}
+		return "USING INDEX"
+	case identityFull:
+		return "FULL"
+	}
+	return "NOTHING"
+}

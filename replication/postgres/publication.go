@@ -1,0 +1,297 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"cdc/replication"
+)
+
+// publicationInfo is a publication as it stands on the server.
+type publicationInfo struct {
+	Owner     string
+	Owned     bool // the role is the owner, or a member of it
+	AllTables bool
+	ViaRoot   bool
+	Insert    bool
+	Update    bool
+	Delete    bool
+	Truncate  bool
+	Tables    []publishedTable
+}
+
+// publishedTable is one row of pg_publication_tables.
+type publishedTable struct {
+	Schema, Name string
+	Columns      []string // nil where the server does not tell (PostgreSQL 14)
+	Filter       string
+}
+
+func readPublication(ctx context.Context, conn *pgx.Conn, name string) (*publicationInfo, error) {
+	p := &publicationInfo{}
+	err := conn.QueryRow(ctx, `
+SELECT pg_catalog.pg_get_userbyid(pubowner)::text, pg_catalog.pg_has_role(pubowner, 'USAGE'),
+       puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate
+  FROM pg_catalog.pg_publication WHERE pubname = $1::text`, name).
+		Scan(&p.Owner, &p.Owned, &p.AllTables, &p.ViaRoot, &p.Insert, &p.Update, &p.Delete, &p.Truncate)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up publication %q: %w", name, err)
+	}
+	// attnames and rowfilter came with PostgreSQL 15.
+	rows, err := conn.Query(ctx, `
+SELECT t.schemaname::text, t.tablename::text,
+       CASE WHEN to_jsonb(t) ? 'attnames'
+            THEN ARRAY(SELECT jsonb_array_elements_text(to_jsonb(t) -> 'attnames')) END,
+       coalesce(to_jsonb(t) ->> 'rowfilter', '')
+  FROM pg_catalog.pg_publication_tables t WHERE t.pubname = $1::text`, name)
+	if err != nil {
+		return nil, fmt.Errorf("look up the tables of publication %q: %w", name, err)
+	}
+	p.Tables, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t publishedTable, err error) {
+		err = row.Scan(&t.Schema, &t.Name, &t.Columns, &t.Filter)
+		return t, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up the tables of publication %q: %w", name, err)
+	}
+	return p, nil
+}
+
+func (p *publicationInfo) table(schema, name string) *publishedTable {
+	for i := range p.Tables {
+		if p.Tables[i].Schema == schema && p.Tables[i].Name == name {
+			return &p.Tables[i]
+		}
+	}
+	return nil
+}
+
+// unpublished returns the configured tables that the publication lacks: all,
+// when there is no publication.
+func (i *inspection) unpublished() (missing []*tableState) {
+	for n := range i.tables {
+		t := &i.tables[n]
+		if t.found && (i.pub == nil || i.pub.table(t.Schema, t.Name) == nil) {
+			missing = append(missing, t)
+		}
+	}
+	return missing
+}
+
+const allOperations = "insert, update, delete, truncate"
+
+// createSQL is the statement that makes the publication. ONLY keeps the tables
+// that inherit from a configured one out.
+func (i *inspection) createSQL() string {
+	return fmt.Sprintf("CREATE PUBLICATION %s FOR TABLE %s WITH (publish = '%s', publish_via_partition_root = true)",
+		replication.QuoteIdentifier(i.cfg.Publication), tableList(i.unpublished()), allOperations)
+}
+
+func (i *inspection) addSQL() string {
+	return fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s", replication.QuoteIdentifier(i.cfg.Publication), tableList(i.unpublished()))
+}
+
+func tableList(tables []*tableState) string {
+	list := make([]string, len(tables))
+	for n, t := range tables {
+		list[n] = "ONLY " + t.sql()
+	}
+	return strings.Join(list, ", ")
+}
+
+func names(tables []*tableState) string {
+	list := make([]string, len(tables))
+	for n, t := range tables {
+		list[n] = t.String()
+	}
+	return strings.Join(list, ", ")
+}
+
+func (i *inspection) inspectPublication(ctx context.Context, cat *catalog) error {
+	err := cat.s.do(ctx, func(conn *pgx.Conn) (err error) {
+		i.pub, err = readPublication(ctx, conn, i.cfg.Publication)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	subject := fmt.Sprintf("publication %q", i.cfg.Publication)
+	pub := replication.QuoteIdentifier(i.cfg.Publication)
+	missing := i.unpublished()
+	if i.pub == nil {
+		switch lacks := i.lacksToPublish(missing); {
+		case len(missing) < len(i.tables): // an error of its own, and the statement would be wrong
+		case lacks == "":
+			i.ok(subject, "does not exist yet: it will be made for %s", names(missing))
+		default:
+			i.add(replication.LevelError, subject, fmt.Sprintf("publication %q does not exist, and role %q cannot make it: it lacks %s",
+				i.cfg.Publication, i.server.Role, lacks), "let the owner of the tables or a superuser run: "+i.createSQL())
+		}
+		return nil
+	}
+
+	p := i.pub
+	if !p.Insert || !p.Update || !p.Delete {
+		i.add(replication.LevelError, subject, fmt.Sprintf("publication %q does not publish %s", i.cfg.Publication, p.lacking()),
+			"ALTER PUBLICATION "+pub+" SET (publish = '"+allOperations+"')")
+	} else if !p.Truncate {
+		i.add(replication.LevelWarning, subject, fmt.Sprintf("publication %q does not publish truncate: a TRUNCATE goes unnoticed", i.cfg.Publication),
+			"ALTER PUBLICATION "+pub+" SET (publish = '"+allOperations+"')")
+	}
+	if !p.ViaRoot {
+		for n := range i.tables {
+			if t := &i.tables[n]; t.found && t.info.Kind == relPartitioned {
+				i.add(replication.LevelError, subject, fmt.Sprintf("publication %q publishes the partitions of table %s, not the table itself", i.cfg.Publication, t),
+					"ALTER PUBLICATION "+pub+" SET (publish_via_partition_root = true)")
+				missing = slices.DeleteFunc(missing, func(m *tableState) bool { return m == t })
+			}
+		}
+	}
+	if len(missing) > 0 {
+		lacks := i.lacksToAdd(missing)
+		if lacks == "" {
+			i.ok(subject, "lacks %s: it will be added", names(missing))
+		} else {
+			i.add(replication.LevelError, subject, fmt.Sprintf("publication %q lacks %s, and role %q cannot add it: it lacks %s",
+				i.cfg.Publication, names(missing), i.server.Role, lacks),
+				"let the owner of the publication and the tables or a superuser run: ALTER PUBLICATION "+pub+" ADD TABLE "+tableList(missing))
+		}
+	}
+	i.takePublished(subject)
+	if len(missing) == 0 {
+		i.ok(subject, "covers all configured tables")
+	}
+	return nil
+}
+
+// takePublished notes which columns and rows of the tables are published, and
+// which tables beyond the configured ones.
+func (i *inspection) takePublished(subject string) {
+	var extra []string
+	for _, pt := range i.pub.Tables {
+		n := slices.IndexFunc(i.tables, func(t tableState) bool { return t.found && t.Schema == pt.Schema && t.Name == pt.Name })
+		if n < 0 {
+			extra = append(extra, quoteTable(pt.Schema, pt.Name))
+			continue
+		}
+		t := &i.tables[n]
+		if pt.Filter != "" {
+			t.filter = pt.Filter
+			i.add(replication.LevelWarning, "table "+t.String(), fmt.Sprintf("table %s: publication %q publishes only the rows with %s", t, i.cfg.Publication, pt.Filter), "")
+		}
+		if pt.Columns == nil {
+			continue
+		}
+		all := t.columns
+		t.columns = nil
+		for _, c := range t.info.Columns {
+			// Before PostgreSQL 18 a generated column is never published.
+			if slices.Contains(pt.Columns, c.Name) && (!c.Generated || i.server.Version >= 180000) {
+				t.columns = append(t.columns, c.Name)
+			}
+		}
+		if len(t.columns) < len(all) {
+			i.add(replication.LevelWarning, "table "+t.String(), fmt.Sprintf("table %s: publication %q publishes only the columns %s", t, i.cfg.Publication, strings.Join(t.columns, ", ")), "")
+		}
+	}
+	if len(extra) == 0 {
+		return
+	}
+	slices.Sort(extra)
+	shown := strings.Join(extra[:min(len(extra), 10)], ", ")
+	if len(extra) > 10 {
+		shown += fmt.Sprintf(" and %d more", len(extra)-10)
+	}
+	remedy := "ALTER PUBLICATION " + replication.QuoteIdentifier(i.cfg.Publication) + " DROP TABLE " + shown
+	if i.pub.AllTables {
+		remedy = "let " + i.createSQLFor() + " replace it"
+	}
+	i.add(replication.LevelWarning, subject, fmt.Sprintf("publication %q has tables that are not configured (%s): their changes are sent and then thrown away", i.cfg.Publication, shown), remedy)
+}
+
+// createSQLFor is createSQL for all configured tables.
+func (i *inspection) createSQLFor() string {
+	var all []*tableState
+	for n := range i.tables {
+		all = append(all, &i.tables[n])
+	}
+	return fmt.Sprintf("CREATE PUBLICATION … FOR TABLE %s", tableList(all))
+}
+
+func (p *publicationInfo) lacking() string {
+	var l []string
+	for _, op := range []struct {
+		on   bool
+		name string
+	}{{p.Insert, "insert"}, {p.Update, "update"}, {p.Delete, "delete"}} {
+		if !op.on {
+			l = append(l, op.name)
+		}
+	}
+	return strings.Join(l, ", ")
+}
+
+// lacksToPublish says what the role lacks to make a publication of the tables.
+func (i *inspection) lacksToPublish(tables []*tableState) string {
+	if i.server.Superuser {
+		return ""
+	}
+	var l []string
+	if !i.server.CanCreate {
+		l = append(l, fmt.Sprintf("CREATE on database %q", i.server.Database))
+	}
+	return strings.Join(append(l, i.notOwned(tables)...), ", ")
+}
+
+// lacksToAdd says what the role lacks to add the tables to the publication.
+func (i *inspection) lacksToAdd(tables []*tableState) string {
+	if i.server.Superuser {
+		return ""
+	}
+	var l []string
+	if !i.pub.Owned {
+		l = append(l, fmt.Sprintf("ownership of the publication (it is %q's)", i.pub.Owner))
+	}
+	return strings.Join(append(l, i.notOwned(tables)...), ", ")
+}
+
+func (i *inspection) notOwned(tables []*tableState) (l []string) {
+	for _, t := range tables {
+		if !t.owned {
+			l = append(l, fmt.Sprintf("ownership of table %s (it is %q's)", t, t.owner))
+		}
+	}
+	return l
+}
+
+// publish makes the publication, or adds the tables that it lacks.
+func (i *inspection) publish(ctx context.Context, conn *pgx.Conn) error {
+	missing := i.unpublished()
+	if len(missing) == 0 {
+		return nil
+	}
+	sql := i.createSQL()
+	if i.pub != nil {
+		sql = i.addSQL()
+	}
+	if _, err := conn.Exec(ctx, sql); err != nil {
+		if sqlState(err) == codeNoPrivilege {
+			return &replication.Refusal{
+				Problem: fmt.Sprintf("role %q cannot publish %s", i.server.Role, names(missing)),
+				Remedy:  "let the owner of the tables or a superuser run: " + sql,
+				Err:     err,
+			}
+		}
+		return fmt.Errorf("publish %s: %w", names(missing), err)
+	}
+	i.cfg.Logger.Info("published tables", "publication", i.cfg.Publication, "tables", names(missing))
+	return nil
+}

@@ -1,0 +1,232 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"cdc/replication"
+)
+
+// start says where the source begins: with a snapshot, if there is one, then
+// the stream from pos.
+type start struct {
+	pos  position  // to stream from, as it holds once snap is read
+	snap *snapshot // nil when no table has to be read; owned by who gets the start
+	// announce says that pos is new and should be saved before anything happens.
+	announce bool
+}
+
+// maxSnapshotAttempts bounds how often a snapshot is taken anew because
+// somebody alters its tables.
+const maxSnapshotAttempts = 10
+
+// setUp verifies everything, makes or mends publication and slot, and prepares
+// the snapshot of the tables that need one. It may be called again after a
+// snapshot that broke off: it then takes a new one.
+func setUp(ctx context.Context, cfg *Config, cat *catalog) (*start, error) {
+	for attempt := 1; ; attempt++ {
+		st, err := setUpOnce(ctx, cfg, cat)
+		if !errors.Is(err, errTableChanged) || attempt == maxSnapshotAttempts {
+			return st, err
+		}
+		cfg.Logger.Warn("a table changed while its snapshot was prepared, taking another one", "attempt", attempt)
+	}
+}
+
+func setUpOnce(ctx context.Context, cfg *Config, cat *catalog) (*start, error) {
+	insp, err := inspectIdle(ctx, cfg, cat)
+	if err != nil {
+		return nil, err
+	}
+	if err := insp.refusal(); err != nil {
+		return nil, err
+	}
+	for _, f := range insp.findings {
+		if f.Level == replication.LevelWarning {
+			cfg.Logger.Warn(f.Problem, "remedy", f.Remedy)
+		}
+	}
+	// The role's right to replicate shows here, before anything is made.
+	repl, err := cfg.connectReplication(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer repl.Close(context.WithoutCancel(ctx))
+
+	conn, err := cat.s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := insp.publish(ctx, conn); err != nil {
+		return nil, err
+	}
+	pending := insp.pending()
+	todo := make([]*tableState, len(pending))
+	for n, i := range pending {
+		todo[n] = &insp.tables[i]
+	}
+	if insp.from != nil {
+		return insp.resume(ctx, cat, repl, todo)
+	}
+	return insp.begin(ctx, cat, repl, todo)
+}
+
+// begin starts without a checkpoint.
+func (i *inspection) begin(ctx context.Context, cat *catalog, repl *pgconn.PgConn, todo []*tableState) (*start, error) {
+	cfg := i.cfg
+	if i.slot != nil && len(todo) == 0 {
+		return &start{pos: position{LSN: i.slot.Confirmed}, announce: true}, nil
+	}
+	if i.slot != nil {
+		// A snapshot that broke off: its consistent point is gone for good.
+		cfg.Logger.Warn("the slot exists but no checkpoint does: an earlier snapshot did not come to its end; it starts again with a new slot", "slot", cfg.Slot)
+		if err := dropSlot(ctx, repl, cfg.Slot); err != nil {
+			return nil, err
+		}
+	}
+	lsn, exported, err := createSlot(ctx, repl, cfg.Slot, false, len(todo) > 0)
+	if err != nil {
+		return nil, i.refuseCreate(cfg.Slot, err)
+	}
+	cfg.Logger.Info("made slot", "slot", cfg.Slot, "position", lsn.String())
+	if len(todo) == 0 {
+		return &start{pos: position{LSN: lsn}, announce: true}, nil
+	}
+	snap, err := openSnapshot(ctx, cfg, cat, exported, lsn, todo, i.server)
+	if err != nil {
+		// Nobody will read from the slot soon: it must not hold the log back.
+		if dropErr := dropSlot(context.WithoutCancel(ctx), repl, cfg.Slot); dropErr != nil {
+			cfg.Logger.Warn("a slot that is not needed stays", "slot", cfg.Slot, "error", dropErr)
+		}
+		return nil, err
+	}
+	return &start{pos: snap.completes(position{LSN: lsn}), snap: snap}, nil
+}
+
+// resume starts from the checkpoint. Newly configured tables are read as of the
+// consistent point of a temporary slot, which lies after they were published.
+func (i *inspection) resume(ctx context.Context, cat *catalog, repl *pgconn.PgConn, todo []*tableState) (*start, error) {
+	cfg := i.cfg
+	pos := position{LSN: i.from.LSN, Tables: map[string]pglogrepl.LSN{}}
+	for _, t := range cfg.Tables { // forget those that are no longer captured
+		name := tableKey(t.Schema, t.Name)
+		if s, ok := i.from.Tables[name]; ok {
+			pos.Tables[name] = s
+		}
+	}
+	if len(todo) == 0 {
+		return &start{pos: pos}, nil
+	}
+	name := clip(cfg.Slot, 50) + fmt.Sprintf("_tmp_%d", repl.PID())
+	lsn, exported, err := createSlot(ctx, repl, name, true, true)
+	if err != nil {
+		return nil, i.refuseCreate(name, err)
+	}
+	snap, err := openSnapshot(ctx, cfg, cat, exported, lsn, todo, i.server)
+	if err != nil {
+		return nil, err
+	}
+	return &start{pos: snap.completes(pos), snap: snap}, nil
+}
+
+// completes returns p with the snapshot's tables in it.
+func (s *snapshot) completes(p position) position {
+	tables := make(map[string]pglogrepl.LSN, len(p.Tables)+len(s.tables))
+	for name, lsn := range p.Tables {
+		tables[name] = lsn
+	}
+	for i := range s.tables {
+		tables[tableKey(s.tables[i].table.Schema, s.tables[i].table.Name)] = s.lsn
+	}
+	return position{LSN: p.LSN, Tables: tables}
+}
+
+// slotPoll is how often a slot in use is looked at.
+const slotPoll = 250 * time.Millisecond
+
+// inspectIdle inspects, and waits up to SlotWait for a slot that is in use: the
+// connection of a process that died lingers for a while.
+func inspectIdle(ctx context.Context, cfg *Config, cat *catalog) (*inspection, error) {
+	deadline := time.Now().Add(cfg.SlotWait)
+	for told := false; ; {
+		insp, err := inspect(ctx, cfg, cat)
+		if err != nil || insp.slot == nil || insp.slot.ActivePID == 0 || time.Now().After(deadline) {
+			return insp, err
+		}
+		if len(insp.errors()) > 1 { // something that waiting does not mend
+			return insp, nil
+		}
+		if !told {
+			told = true
+			cfg.Logger.Warn("slot is in use, waiting for it", "slot", cfg.Slot, "pid", insp.slot.ActivePID, "at_most", cfg.SlotWait)
+		}
+		select {
+		case <-time.After(slotPoll):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (i *inspection) errors() (all []replication.Finding) {
+	for _, f := range i.findings {
+		if f.Level == replication.LevelError {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// createSlot makes a logical slot over the replication protocol and returns its
+// consistent point, and the name of the snapshot exported there, which lives
+// until the next command on repl unless somebody took it over. The server waits
+// for the transactions that are running.
+func createSlot(ctx context.Context, repl *pgconn.PgConn, name string, temporary, export bool) (pglogrepl.LSN, string, error) {
+	sql := "CREATE_REPLICATION_SLOT " + replication.QuoteIdentifier(name)
+	if temporary {
+		sql += " TEMPORARY"
+	}
+	sql += " LOGICAL " + pgoutput
+	if export {
+		sql += " EXPORT_SNAPSHOT"
+	} else {
+		sql += " NOEXPORT_SNAPSHOT"
+	}
+	result, err := pglogrepl.ParseCreateReplicationSlot(repl.Exec(ctx, sql))
+	if err != nil {
+		return 0, "", err
+	}
+	lsn, err := pglogrepl.ParseLSN(result.ConsistentPoint)
+	if err != nil {
+		return 0, "", err
+	}
+	return lsn, result.SnapshotName, nil
+}
+
+func dropSlot(ctx context.Context, repl *pgconn.PgConn, name string) error {
+	if err := repl.Exec(ctx, "DROP_REPLICATION_SLOT "+replication.QuoteIdentifier(name)).Close(); err != nil {
+		return fmt.Errorf("drop slot %q: %w", name, err)
+	}
+	return nil
+}
+
+// refuseCreate explains why a slot could not be made.
+func (i *inspection) refuseCreate(name string, err error) error {
+	refuse := func(problem, remedy string) error {
+		return &replication.Refusal{Problem: problem, Remedy: remedy, Err: err}
+	}
+	switch sqlState(err) {
+	case codeNoPrivilege:
+		return refuse(fmt.Sprintf("role %q lacks the attribute REPLICATION", i.server.Role),
+			"ALTER ROLE "+replication.QuoteIdentifier(i.server.Role)+" REPLICATION")
+	case codeLimitExceeded:
+		return refuse("no replication slot is free",
+			fmt.Sprintf("ALTER SYSTEM SET max_replication_slots = %d, then restart the server", i.server.MaxSlots+4))
+	}
+	return fmt.Errorf("create slot %q: %w", name, err)
+}

@@ -1,0 +1,287 @@
+// Package postgres is a replication.Source over PostgreSQL's logical
+// replication: it makes the slot and the publication of the configured tables,
+// reads what the tables hold already at a point of the log (the snapshot), then
+// the changes from that point on (the stream, by the plugin pgoutput). Check
+// and Drop go with it.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+
+	"cdc/replication"
+)
+
+// Source is an open source. It is a replication.Source.
+//
+// Next runs two phases. In the first a goroutine of its own copies the
+// snapshot's tables into batches; the Position that completes them comes with
+// the last row, so that whoever saved no Position takes the whole snapshot
+// again. In the second the stream's goroutine decodes the log. The catalog's
+// connection belongs to Open, then to the first goroutine, then to the second.
+type Source struct {
+	cfg     Config
+	catalog *catalog
+	pool    *batchPool
+	refetch *refetcher // of Next
+	first   *start     // what Open prepared
+
+	out    chan *batch // from the snapshot, closed at its end
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// Of the snapshot's goroutine until out is closed, then of Next.
+	pos     position
+	snapErr error
+
+	// Of Next.
+	announced bool   // the first Position of a start without snapshot is out
+	rest      *batch // cut off the last one, still to be filled by refetch
+	failed    error  // it returns this for good
+
+	mu     sync.Mutex
+	stream *stream
+	acked  pglogrepl.LSN // before there was a stream
+	closed bool
+}
+
+var _ replication.Source = (*Source)(nil)
+
+// Open connects, verifies that everything is as it must be, makes slot and
+// publication where they are absent, and begins the snapshot's transaction. A
+// *replication.Refusal (or several, joined) says what a person must do first;
+// nothing has been made then. ctx is for Open alone.
+func Open(ctx context.Context, cfg Config) (*Source, error) {
+	cfg, err := cfg.complete()
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{
+		cfg:  cfg,
+		pool: newBatchPool(cfg.BatchBytes, maxBatches),
+		out:  make(chan *batch),
+	}
+	s.catalog = newCatalog(newSession(&s.cfg))
+	s.first, err = setUp(ctx, &s.cfg, s.catalog)
+	if err != nil {
+		s.catalog.s.close(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	s.refetch = newRefetcher(&s.cfg)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if s.first.snap == nil {
+		s.pos = s.first.pos
+		close(s.out)
+	} else {
+		go s.snapshot()
+	}
+	return s, nil
+}
+
+// snapshot reads the tables, from the beginning again whenever the connection
+// breaks, until it comes to the end.
+func (s *Source) snapshot() {
+	defer close(s.out)
+	st := s.first
+	for retry := (backoff{}); ; {
+		err := s.readSnapshot(st)
+		switch {
+		case err == nil:
+			s.pos = st.pos
+			return
+		case s.ctx.Err() != nil:
+			s.snapErr = errClosing
+			return
+		}
+		st = nil
+		for st == nil {
+			if !transient(err) {
+				s.snapErr = err
+				return
+			}
+			s.cfg.Logger.Warn("the snapshot broke off and starts again", "error", err)
+			if !retry.sleep(s.ctx) {
+				s.snapErr = errClosing
+				return
+			}
+			st, err = setUp(s.ctx, &s.cfg, s.catalog)
+		}
+	}
+}
+
+func (s *Source) readSnapshot(st *start) error {
+	if st.snap == nil { // the tables to read were all done: cannot be after one that broke off
+		return nil
+	}
+	defer st.snap.close(context.WithoutCancel(s.ctx))
+	last, err := st.snap.read(s.ctx, &s.cfg, s.pool, s.out)
+	if err != nil {
+		return err
+	}
+	last.end, last.Position = st.pos.LSN, st.pos.text()
+	select {
+	case s.out <- last:
+		return nil
+	case <-s.ctx.Done():
+		last.Release()
+		return s.ctx.Err()
+	}
+}
+
+// Next implements replication.Source.
+func (s *Source) Next(ctx context.Context) (*replication.Batch, error) {
+	if s.failed != nil {
+		return nil, s.failed
+	}
+	b, err := s.next(ctx)
+	if err != nil {
+		if ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
+			s.failed = err
+		}
+		return nil, err
+	}
+	return &b.Batch, nil
+}
+
+func (s *Source) next(ctx context.Context) (*batch, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if s.stream == nil {
+		select {
+		case b, ok := <-s.out:
+			if ok {
+				return b, nil
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if s.snapErr != nil {
+			return nil, s.snapErr
+		}
+		if s.first.announce && !s.announced {
+			b, err := s.pool.get(ctx)
+			if err != nil {
+				return nil, err
+			}
+			s.announced = true
+			b.end, b.Position = s.pos.LSN, s.pos.text()
+			return b, nil
+		}
+		if !s.begin() {
+			return nil, errClosing
+		}
+	}
+	if b := s.rest; b != nil {
+		s.rest = nil
+		if err := s.fill(ctx, b); err != nil {
+			s.rest = b
+			return nil, err
+		}
+		return b, nil
+	}
+	return s.stream.next(ctx)
+}
+
+// fill supplies what the log left out of b.
+func (s *Source) fill(ctx context.Context, b *batch) (err error) {
+	rest, err := s.refetch.fill(ctx, b)
+	if err == nil {
+		s.rest = rest
+	}
+	return err
+}
+
+// begin starts the stream. It returns false when the source is closed.
+func (s *Source) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.stream = startStream(streamConfig{
+		cfg:       &s.cfg,
+		catalog:   s.catalog,
+		from:      s.pos.LSN,
+		snapshots: s.pos.Tables,
+		refetch:   s.fill,
+		pool:      s.pool,
+	})
+	s.stream.ack(s.acked)
+	return true
+}
+
+// Ack implements replication.Source. Positions that this source did not mint
+// are ignored.
+func (s *Source) Ack(p replication.Position) {
+	pos, err := parsePosition(p)
+	if err != nil {
+		s.cfg.Logger.Error("acknowledge position", "error", err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acked = max(s.acked, pos.LSN)
+	if s.stream != nil {
+		s.stream.ack(pos.LSN)
+	}
+}
+
+// Close implements replication.Source. Next must not run, or must be about to
+// return because its ctx ended; batches may still be out.
+func (s *Source) Close(ctx context.Context) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	stream := s.stream
+	s.mu.Unlock()
+
+	s.cancel()
+	for b := range s.out { // the snapshot's goroutine ends soon: its context has
+		b.Release()
+	}
+	var err error
+	if stream != nil {
+		err = stream.close(ctx)
+	}
+	s.refetch.close(ctx)
+	s.catalog.s.close(ctx)
+	return err
+}
+
+// Stats is the state of a source for metrics.
+type Stats struct {
+	Connected bool          // a replication connection streams, or a snapshot is being read
+	Snapshot  bool          // in the snapshot phase
+	Received  pglogrepl.LSN // the log has been received up to here; 0 before the stream
+	Acked     pglogrepl.LSN // and is acknowledged up to here
+	ServerEnd pglogrepl.LSN // the end of the server's log as it told last; 0 before the stream
+	LagBytes  int64         // ServerEnd - Acked; 0 before the stream
+	Retained  int64         // bytes of log the server keeps because of the slot, looked at rarely; -1 before the first look
+	At        time.Time     // when this was put together
+}
+
+// Stats returns the state. Safe from any goroutine.
+func (s *Source) Stats() Stats {
+	s.mu.Lock()
+	stream, acked := s.stream, s.acked
+	s.mu.Unlock()
+	st := Stats{Acked: acked, Retained: -1, At: time.Now()}
+	if stream == nil {
+		st.Snapshot, st.Connected = s.first.snap != nil, true
+		return st
+	}
+	st.Connected = stream.connected.Load()
+	st.Received = pglogrepl.LSN(stream.received.Load())
+	st.Acked = pglogrepl.LSN(stream.acked.Load())
+	st.ServerEnd = pglogrepl.LSN(stream.serverEnd.Load())
+	st.LagBytes = max(0, int64(st.ServerEnd)-int64(st.Acked))
+	return st
+}
