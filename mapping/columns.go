@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,16 +13,19 @@ import (
 // selectColumns returns the columns that t's configuration publishes, in the
 // table's order, under the names it gives them. keys are the indexes of the
 // key's columns, which must be among them.
-func selectColumns(t *replication.Table, cfg *TableConfig, keys []int) ([]avro.FieldSpec, error) {
-	if err := known(t, "include", cfg.Include); err != nil {
-		return nil, err
-	}
-	if err := known(t, "exclude", cfg.Exclude); err != nil {
-		return nil, err
-	}
-	for name := range cfg.Rename {
-		if err := known(t, "rename", []string{name}); err != nil {
-			return nil, err
+//
+// A setting that names no column of the table is refused in the first version
+// that is seen of it: it is a slip of the pen, and one in exclude would publish
+// what must not be. A column that is missing in a later version was dropped
+// while running, which stops nothing: it may not even leave the configuration
+// yet, for a restart may read rows again that still have it.
+func selectColumns(t *replication.Table, cfg *TableConfig, keys []int, first bool) ([]avro.FieldSpec, error) {
+	if first {
+		renamed := slices.Sorted(maps.Keys(cfg.Rename))
+		for _, err := range []error{known(t, "include", cfg.Include), known(t, "exclude", cfg.Exclude), known(t, "rename", renamed)} {
+			if err != nil {
+				return nil, err
+			}
 		}
 	}
 	var specs []avro.FieldSpec

@@ -58,7 +58,8 @@ const (
 	// TruncateRecord publishes a tombstone with the header cdc.op=truncate to
 	// every partition of the topic. Its key is the key schema's zero value, so
 	// that it is valid for consumers and compacted topics; a row of that key is
-	// gone by the truncate, too.
+	// gone by the truncate, too. In a topic that tables share a truncate of one
+	// reads as a truncate of all: choose another setting there.
 	TruncateRecord = "record"
 	TruncateSkip   = "skip" // publishes nothing
 	TruncateStop   = "stop" // ends the run with a refusal

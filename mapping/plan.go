@@ -73,7 +73,7 @@ func (pl *planner) compile(ctx context.Context, t *replication.Table) (*plan, er
 	if err != nil {
 		return nil, err
 	}
-	specs, err := selectColumns(t, cfg, columns)
+	specs, err := selectColumns(t, cfg, columns, len(pl.versions[id]) == 0)
 	if err != nil {
 		return nil, err
 	}

@@ -298,6 +298,28 @@ func TestColumnsComeAndGo(t *testing.T) {
 	}
 }
 
+// TestNamedColumnIsDropped: a column that the configuration names may be dropped
+// while running; a column that was never there is another matter (TestRefusals).
+func TestNamedColumnIsDropped(t *testing.T) {
+	dropped := orders()
+	dropped.Columns = dropped.Columns[:2]
+	got := mapRows(t, mapping.Config{Tables: []mapping.TableConfig{
+		{Schema: "public", Name: "orders", Exclude: []string{"region"}, Rename: map[string]string{"note": "n"}},
+	}}, insert(orders(), 0, num(1), str("a"), str("secret")), insert(dropped, 1, num(2), str("b")))
+	if len(got) != 2 {
+		t.Fatal(got)
+	}
+	equalFields(t, got[0].Value, fields{"id": int64(1), "n": "a"})
+	equalFields(t, got[1].Value, fields{"id": int64(2), "n": "b"})
+}
+
+func equalFields(t *testing.T, got, want fields) {
+	t.Helper()
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("value (-want +got):\n%s", d)
+	}
+}
+
 // TestPlansAreBounded: many versions of one table do not pile up, and an evicted
 // one is compiled again.
 func TestPlansAreBounded(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 type flight struct {
 	records mapping.Records
 	number  uint64 // in the tracker
+	rows    int    // records in it
 	cost    int    // bytes charged to the budget
 	err     error  // written by done before the flight is handed to landed
 	tallies []tally
@@ -88,12 +89,12 @@ func (fs *flights) takeOff(f *flight, position replication.Position) {
 	if len(f.commits) > 0 {
 		commit = f.commits[0]
 	}
-	f.cost = f.footprint()
+	f.cost, f.rows = f.footprint(), len(f.records.List)
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	f.number = fs.tracker.add(position, commit)
 	fs.aloft++
-	fs.records += len(f.records.List)
+	fs.records += f.rows
 	fs.bytes += f.cost
 }
 
@@ -126,6 +127,9 @@ func (fs *flights) take(into []*flight) (landed []*flight, last bool) {
 // settle gives back what the landed flights held and returns the newest position
 // that became safe by them.
 func (fs *flights) settle(landed []*flight) (safe replication.Position) {
+	for _, f := range landed {
+		f.recycle() // takes its time, so not under the lock
+	}
 	fs.mu.Lock()
 	for _, f := range landed {
 		s := acked
@@ -134,9 +138,8 @@ func (fs *flights) settle(landed []*flight) (safe replication.Position) {
 		}
 		fs.tracker.settle(f.number, s)
 		fs.aloft--
-		fs.records -= len(f.records.List)
+		fs.records -= f.rows
 		fs.bytes -= f.cost
-		f.recycle()
 		fs.free = append(fs.free, f)
 	}
 	safe = fs.tracker.pass()
@@ -145,7 +148,7 @@ func (fs *flights) settle(landed []*flight) (safe replication.Position) {
 	return safe
 }
 
-// recycle empties the flight. Memory that has been far too large several times
+// recycle empties the flight, all but err, which the next landing overwrites. Memory that has been far too large several times
 // in a row, as after a burst, is let go.
 func (f *flight) recycle() {
 	const uses, share = 8, 8
@@ -159,7 +162,7 @@ func (f *flight) recycle() {
 		f.records = mapping.Records{}
 	}
 	f.records.Reset()
-	f.tallies, f.commits, f.err = f.tallies[:0], f.commits[:0], nil
+	f.tallies, f.commits = f.tallies[:0], f.commits[:0]
 }
 
 // load is how much is in flight.
