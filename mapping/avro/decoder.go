@@ -351,10 +351,10 @@ func (s *readStep) readArray(c *cursor, dst *replication.Value, mem *Memory) {
 		}
 		for ; n > 0 && c.err == nil; n-- {
 			at := c.pos
-			var v replication.Value
-			s.elem.read(c, &v, mem)
+			mem.values = append(mem.values, replication.Null)
+			// In place: no element is an array, so nothing else appends here.
+			s.elem.read(c, &mem.values[len(mem.values)-1], mem)
 			c.item(at)
-			mem.values = append(mem.values, v)
 		}
 		if end >= 0 && c.pos != end {
 			c.fail(errBlock)
