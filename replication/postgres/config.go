@@ -171,6 +171,9 @@ func (c *Config) connConfig(forReplication bool) (*pgx.ConnConfig, error) {
 			Err:     err,
 		}
 	}
+	if cc.Database == "" {
+		cc.Database = cc.User // as the server would take it
+	}
 	// ExecModeExec sends text and names no prepared statement.
 	cc.DefaultQueryExecMode = pgx.QueryExecModeExec
 	// The names of settings are not case-sensitive; a URL's own must not be sent twice.
@@ -257,9 +260,17 @@ func (s *session) open(ctx context.Context) (*pgx.Conn, error) {
 // close ends the connection, if there is one.
 func (s *session) close(ctx context.Context) {
 	if s.conn != nil {
-		s.conn.Close(ctx)
+		closeSoon(ctx, s.conn)
 		s.conn = nil
 	}
+}
+
+// closeSoon closes a connection, by force when the server does not answer soon
+// or ctx has ended.
+func closeSoon(ctx context.Context, conn interface{ Close(context.Context) error }) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn.Close(ctx)
 }
 
 // serverMajor reads the major version from a server_version such as

@@ -40,6 +40,11 @@ func sqlState(err error) string {
 	return ""
 }
 
+// asRefusal returns the *Refusal that err is or wraps.
+func asRefusal(err error) (*replication.Refusal, bool) {
+	return errors.AsType[*replication.Refusal](err)
+}
+
 // transient reports whether err may go away by itself, so that trying again
 // makes sense: a connection cut or refused, a server that starts, stops or has
 // no room, a lock or a serialization lost. Whatever it does not know is

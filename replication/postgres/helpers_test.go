@@ -134,7 +134,9 @@ type changeReader struct {
 	pos  replication.Position
 }
 
-func readFrom(t testing.TB, s *Source) *changeReader { return &changeReader{t: t, s: s, ctx: testContext(t)} }
+func readFrom(t testing.TB, s *Source) *changeReader {
+	return &changeReader{t: t, s: s, ctx: testContext(t)}
+}
 
 // changes returns the next n changes.
 func (r *changeReader) changes(n int) []string {

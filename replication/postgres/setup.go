@@ -56,7 +56,7 @@ func setUpOnce(ctx context.Context, cfg *Config, cat *catalog) (*start, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer repl.Close(context.WithoutCancel(ctx))
+	defer closeSoon(context.WithoutCancel(ctx), repl)
 
 	conn, err := cat.s.open(ctx)
 	if err != nil {

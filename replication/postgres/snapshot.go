@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -36,9 +37,7 @@ type snapshotTable struct {
 	estimate int64 // rows, or -1
 }
 
-func (s *snapshot) close(ctx context.Context) {
-	s.conn.Close(ctx)
-}
+func (s *snapshot) close(ctx context.Context) { closeSoon(ctx, s.conn) }
 
 // errTableChanged says that a table was altered or truncated between the point
 // of the snapshot and the lock on it: neither is visible to the snapshot as it
@@ -60,7 +59,7 @@ func openSnapshot(ctx context.Context, cfg *Config, cat *catalog, exported strin
 	s := &snapshot{conn: conn, lsn: lsn}
 	defer func() {
 		if err != nil {
-			conn.Close(context.WithoutCancel(ctx))
+			s.close(context.WithoutCancel(ctx))
 		}
 	}()
 	for _, sql := range []string{
@@ -182,8 +181,9 @@ func copySQL(t *tableState, columns string) string {
 
 // read copies all tables into batches and hands them to out. It returns the
 // last batch, not yet handed over, so that the caller gives it the Position.
-func (s *snapshot) read(ctx context.Context, cfg *Config, pool *batchPool, out chan<- *batch) (*batch, error) {
-	w := &copyWriter{ctx: ctx, pool: pool, out: out, commit: s.lsn.String(), taken: s.taken, progress: cfg.Progress}
+func (s *snapshot) read(ctx context.Context, cfg *Config, pool *batchPool, out chan<- *batch, rows *atomic.Int64) (*batch, error) {
+	w := &copyWriter{ctx: ctx, pool: pool, out: out, commit: s.lsn.String(), taken: s.taken, progress: cfg.Progress, total: rows}
+	rows.Store(0)
 	for i := range s.tables {
 		w.begin(&s.tables[i])
 		_, err := s.conn.PgConn().CopyTo(ctx, w, s.tables[i].copySQL)
@@ -212,6 +212,7 @@ type copyWriter struct {
 	commit   string
 	taken    int64
 	progress func(Progress)
+	total    *atomic.Int64 // rows of all tables, for metrics
 
 	st    *snapshotTable
 	b     *batch
@@ -273,6 +274,7 @@ func (w *copyWriter) Write(row []byte) (int, error) {
 
 // report tells the progress, at most once a second unless the table is done.
 func (w *copyWriter) report(done bool) {
+	w.total.Store(int64(w.index))
 	if w.progress == nil {
 		return
 	}

@@ -9,7 +9,7 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/jackc/pglogrepl"
 
@@ -33,6 +33,10 @@ type Source struct {
 	out    chan *batch // from the snapshot, closed at its end
 	ctx    context.Context
 	cancel context.CancelFunc
+
+	monitor    *monitor
+	unregister func()
+	rows       atomic.Int64 // that the snapshot has read
 
 	// Of the snapshot's goroutine until out is closed, then of Next.
 	pos     position
@@ -71,8 +75,16 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 		s.catalog.s.close(context.WithoutCancel(ctx))
 		return nil, err
 	}
-	s.refetch = newRefetcher(&s.cfg)
+	s.refetch, s.monitor = newRefetcher(&s.cfg), newMonitor(&s.cfg)
+	if s.unregister, err = s.register(cfg.Registerer); err != nil {
+		if s.first.snap != nil {
+			s.first.snap.close(context.WithoutCancel(ctx))
+		}
+		s.catalog.s.close(context.WithoutCancel(ctx))
+		return nil, err
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	go s.monitor.run(s.ctx)
 	if s.first.snap == nil {
 		s.pos = s.first.pos
 		close(s.out)
@@ -118,7 +130,7 @@ func (s *Source) readSnapshot(st *start) error {
 		return nil
 	}
 	defer st.snap.close(context.WithoutCancel(s.ctx))
-	last, err := st.snap.read(s.ctx, &s.cfg, s.pool, s.out)
+	last, err := st.snap.read(s.ctx, &s.cfg, s.pool, s.out, &s.rows)
 	if err != nil {
 		return err
 	}
@@ -251,6 +263,8 @@ func (s *Source) Close(ctx context.Context) error {
 	if stream != nil {
 		err = stream.close(ctx)
 	}
+	<-s.monitor.done
+	s.unregister()
 	s.refetch.close(ctx)
 	s.catalog.s.close(ctx)
 	return err
@@ -265,7 +279,8 @@ type Stats struct {
 	ServerEnd pglogrepl.LSN // the end of the server's log as it told last; 0 before the stream
 	LagBytes  int64         // ServerEnd - Acked; 0 before the stream
 	Retained  int64         // bytes of log the server keeps because of the slot, looked at rarely; -1 before the first look
-	At        time.Time     // when this was put together
+	// SnapshotRows is how many rows the snapshot has read, of all tables.
+	SnapshotRows int64
 }
 
 // Stats returns the state. Safe from any goroutine.
@@ -273,7 +288,7 @@ func (s *Source) Stats() Stats {
 	s.mu.Lock()
 	stream, acked := s.stream, s.acked
 	s.mu.Unlock()
-	st := Stats{Acked: acked, Retained: -1, At: time.Now()}
+	st := Stats{Acked: acked, Retained: s.monitor.retained.Load(), SnapshotRows: s.rows.Load()}
 	if stream == nil {
 		st.Snapshot, st.Connected = s.first.snap != nil, true
 		return st

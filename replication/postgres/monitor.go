@@ -1,0 +1,108 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// monitor looks at the slot now and then, over a connection that it makes for
+// that and closes again: how much log it holds back, and whether it is about to
+// be lost. Its goroutine ends with the context of run.
+type monitor struct {
+	cfg      *Config
+	retained atomic.Int64 // bytes; -1 before the first look
+	warned   string       // the state that was logged last
+	done     chan struct{}
+}
+
+const (
+	monitorInterval = time.Minute
+	monitorTimeout  = 20 * time.Second
+)
+
+func newMonitor(cfg *Config) *monitor {
+	m := &monitor{cfg: cfg, done: make(chan struct{})}
+	m.retained.Store(-1)
+	return m
+}
+
+func (m *monitor) run(ctx context.Context) {
+	defer close(m.done)
+	tick := time.NewTicker(monitorInterval)
+	defer tick.Stop()
+	for {
+		if err := m.look(ctx); err != nil && ctx.Err() == nil {
+			m.cfg.Logger.Debug("the slot could not be looked at", "slot", m.cfg.Slot, "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (m *monitor) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, monitorTimeout)
+	defer cancel()
+	s := newSession(m.cfg)
+	defer s.close(context.WithoutCancel(ctx))
+	var slot *slotInfo
+	err := s.do(ctx, func(conn *pgx.Conn) (err error) {
+		slot, err = readSlot(ctx, conn, m.cfg.Slot)
+		return err
+	})
+	if err != nil || slot == nil {
+		return err
+	}
+	m.retained.Store(slot.Retained)
+	if slot.WALStatus != m.warned && (slot.WALStatus == "unreserved" || slot.WALStatus == "lost") {
+		m.cfg.Logger.Warn("the slot holds more log than max_slot_wal_keep_size allows", "slot", slot.Name,
+			"state", slot.WALStatus, "retained", bytesText(slot.Retained))
+	}
+	m.warned = slot.WALStatus
+	return nil
+}
+
+// register registers the source's metrics and returns what takes them back.
+func (s *Source) register(r prometheus.Registerer) (unregister func(), err error) {
+	if r == nil {
+		return func() {}, nil
+	}
+	var done []prometheus.Collector
+	unregister = func() {
+		for _, c := range done {
+			r.Unregister(c)
+		}
+	}
+	for _, g := range []struct {
+		name, help string
+		value      func(Stats) float64
+	}{
+		{"cdc_source_connected", "1 while the source reads from the database, else 0.", func(st Stats) float64 {
+			if st.Connected {
+				return 1
+			}
+			return 0
+		}},
+		{"cdc_source_lag_bytes", "Bytes between the end of the server's log and the acknowledged position; 0 during the snapshot.",
+			func(st Stats) float64 { return float64(st.LagBytes) }},
+		{"cdc_source_retained_bytes", "Bytes of log that the server keeps because of the slot, looked at once a minute; -1 before the first look.",
+			func(st Stats) float64 { return float64(st.Retained) }},
+		{"cdc_source_snapshot_rows", "Rows that the snapshot has read so far.",
+			func(st Stats) float64 { return float64(st.SnapshotRows) }},
+	} {
+		c := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return g.value(s.Stats()) })
+		if err := r.Register(c); err != nil {
+			unregister()
+			return nil, fmt.Errorf("register metric %s: %w", g.name, err)
+		}
+		done = append(done, c)
+	}
+	return unregister, nil
+}
