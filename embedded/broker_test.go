@@ -79,7 +79,9 @@ func TestBrokerRestart(t *testing.T) {
 		}
 	}
 	produce(cl, 0, 10)
-	values(t, client(t, b, kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"), kgo.DisableAutoCommit()), 10)
+	member := client(t, b, kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"), kgo.DisableAutoCommit())
+	values(t, member, 10)
+	member.Close() // else it would come back and share the partitions
 	if _, err := StartBroker(BrokerConfig{Dir: dir}); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second broker in the folder: error %v", err)
 	}

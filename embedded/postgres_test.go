@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -165,4 +166,46 @@ func helper(t *testing.T, uid uint32, run string, env ...string) (*exec.Cmd, io.
 		t.Fatal(err)
 	}
 	return cmd, out
+}
+
+// TestWatchdog runs a server under the shell that other systems than Linux
+// need, and closes the pipe, as the end of this program does.
+func TestWatchdog(t *testing.T) {
+	p := startPostgres(t, filepath.Join(socketDir(t), "pg"))
+	if err := p.halt(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(p.cfg.Programs.Bin, "postgres"), "-D", p.data, "-p", strconv.Itoa(p.port),
+		"-c", "unix_socket_directories=", "-c", "listen_addresses="+loopback)
+	p.command(cmd)
+	log, err := os.Create(p.Log())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	release, err := bindByPipe(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for status := ""; status != "ready"; _, status = pidFile(p.data) {
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			t.Fatal(err, p.said(0))
+		}
+	}
+	if pid, _ := pidFile(p.data); pid == cmd.Process.Pid {
+		t.Error("the server is no child of the shell")
+	}
+	release()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	if said := p.said(0); !strings.Contains(said, "received fast shutdown request") || !strings.Contains(said, "database system is shut down") {
+		t.Errorf("no fast shutdown: %s", said)
+	}
 }

@@ -98,7 +98,7 @@ func FindPostgres(ctx context.Context, cfg FetchConfig) (Programs, error) {
 		return Programs{}, fmt.Errorf("find postgres: this machine has no PostgreSQL %d or later; install one, or name its folder in $%s",
 			minMajor, EnvPostgresBin)
 	}
-	return fetchPostgres(ctx, cfg)
+	return fetchPostgres(ctx, cfg, fetchedSums)
 }
 
 func expand(patterns []string) (dirs []string) {
