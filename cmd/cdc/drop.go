@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cdc/producer"
+	"cdc/replication/postgres"
+)
+
+type dropCmd struct {
+	configFlag
+	KeepCheckpoint bool `help:"Leave the saved position in the checkpoint topic. The next start then refuses, because the slot is gone."`
+}
+
+func (dropCmd) Help() string {
+	return "Removes the replication slot, the publication and the saved position, and says what it removed. Topics, schemas and\n" +
+		"tables stay. Afterwards the database keeps no log for this capture; a new start begins with a snapshot.\n\n" +
+		"Example:\n\n  cdc drop --config cdc.yml"
+}
+
+func (c *dropCmd) Run(a *app) error {
+	conf, err := loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	if conf.Source.Postgres == nil {
+		return usageError{fmt.Errorf("%s: no source, so there is nothing to drop", c.Config)}
+	}
+	log := newLogger(conf.Log, a.stderr)
+	stop, err := startEmbedded(conf, log)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	s, err := newSetup(conf, log, nil)
+	if err != nil {
+		return err
+	}
+	dropped, err := postgres.Drop(a.ctx, s.source())
+	for _, what := range dropped {
+		fmt.Fprintln(a.stdout, "dropped", what)
+	}
+	if err != nil {
+		return err
+	}
+	if len(dropped) == 0 {
+		fmt.Fprintln(a.stdout, "nothing to drop in the database")
+	}
+	if c.KeepCheckpoint {
+		return nil
+	}
+	return c.forget(a, s)
+}
+
+// forget deletes the saved position, which belongs to the slot that is gone.
+func (c *dropCmd) forget(a *app, s *setup) error {
+	ctx, cancel := context.WithTimeout(a.ctx, time.Minute)
+	defer cancel()
+	prod, err := producer.New(ctx, s.producer())
+	if err != nil {
+		return usageError{err}
+	}
+	defer closeWithin(s.config.DrainTimeout, prod.Close) //nolint:errcheck // nothing is in flight
+	checkpoints := prod.Checkpoints(s.config.Kafka.CheckpointTopic, s.config.Name)
+	saved, err := checkpoints.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("load the checkpoint: %w", err)
+	}
+	if saved == "" {
+		return nil
+	}
+	if err := checkpoints.Delete(ctx); err != nil {
+		return fmt.Errorf("delete the checkpoint: %w", err)
+	}
+	fmt.Fprintf(a.stdout, "dropped the checkpoint of %q in topic %s\n", s.config.Name, s.config.Kafka.CheckpointTopic)
+	return nil
+}

@@ -1,0 +1,125 @@
+// Command cdc turns a database's log into Kafka topics, and topics into tables.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"cdc/replication"
+)
+
+// The exit codes; `cdc --help` and docs/configuration.md list them.
+const (
+	exitOK        = 0
+	exitFailed    = 1 // an error while running; a check that found one; a demo whose target differs
+	exitUsage     = 2 // bad flags, or a bad configuration
+	exitRefused   = 3 // something a person must mend; the message says how
+	exitUnclean   = 4 // stopped, but not all in flight could be finished in time: it is repeated at the next start
+	exitInterrupt = 130
+)
+
+type cli struct {
+	Run     runCmd     `cmd:"" help:"Run all that the configuration names: the capture and every sink."`
+	Capture captureCmd `cmd:"" help:"Run the capture alone: database → Kafka."`
+	Sink    sinkCmd    `cmd:"" help:"Run the sinks alone: Kafka → tables."`
+	Drop    dropCmd    `cmd:"" help:"Remove the replication slot and the publication."`
+	Config  configCmd  `cmd:"" help:"About the configuration file."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// app is what every command gets: its streams, and a context that ends at the
+// first SIGINT or SIGTERM. A second signal ends the program at once.
+type app struct {
+	ctx            context.Context
+	stdout, stderr io.Writer
+}
+
+func main() {
+	ctx, stop := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		s := <-signals
+		stop(fmt.Errorf("stopped by %s", s))
+		<-signals
+		fmt.Fprintln(os.Stderr, "cdc: second signal, stopping at once")
+		os.Exit(exitInterrupt)
+	}()
+	os.Exit(execute(&app{ctx: ctx, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:]))
+}
+
+// execute runs one command line and returns its exit code.
+func execute(a *app, args []string) (code int) {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c, kong.Name("cdc"), kong.Writers(a.stdout, a.stderr),
+		kong.Description("One binary beside your database: its log becomes Kafka topics, and topics become tables.\n\n"+
+			"Exit codes: 0 all is well; 1 an error; 2 bad flags or configuration; 3 something a person must mend first "+
+			"(the message says how); 4 stopped before all in flight was finished (it is repeated at the next start)."),
+		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Exit(func(code int) { exited = code; panic(exitPanic{}) }))
+	if err != nil {
+		fmt.Fprintln(a.stderr, "cdc:", err)
+		return exitFailed
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(exitPanic); !ok {
+				panic(r)
+			}
+			code = exited
+		}
+	}()
+	k, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintln(a.stderr, "cdc:", err)
+		fmt.Fprintln(a.stderr, "Run \"cdc --help\", or \"cdc COMMAND --help\" for one command with an example.")
+		return exitUsage
+	}
+	err = k.Run(a)
+	if err != nil && !errors.Is(err, errSilent) {
+		fmt.Fprintln(a.stderr, "cdc:", err)
+	}
+	return exitCode(err)
+}
+
+// exitPanic unwinds out of kong when --help has printed and asks to exit.
+type exitPanic struct{}
+
+// errSilent ends a command with code 1 when it has already said why.
+var errSilent = errors.New("failed")
+
+// usageError is a mistake in flags or configuration.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+func exitCode(err error) int {
+	switch {
+	case err == nil:
+		return exitOK
+	case isUsage(err):
+		return exitUsage
+	case replication.IsRefusal(err):
+		return exitRefused
+	case errors.Is(err, errUnclean):
+		return exitUnclean
+	default:
+		return exitFailed
+	}
+}
+
+func isUsage(err error) bool {
+	_, ok := errors.AsType[usageError](err)
+	return ok
+}
+
+// errUnclean says that stopping took longer than it may.
+var errUnclean = errors.New("stopped before everything in flight was finished; it is repeated at the next start")

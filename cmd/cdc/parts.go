@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"cdc/mapping"
+	"cdc/pipeline"
+	"cdc/producer"
+	"cdc/replication/postgres"
+	"cdc/sink"
+)
+
+// stuckAfter is how long a part may have work and make no progress until
+// /livez says that it is stuck.
+const stuckAfter = 2 * time.Minute
+
+// captureSetup is one capture, in the words of the packages that do it.
+type captureSetup struct {
+	Name            string // of the connector: the key of its checkpoint
+	Source          postgres.Config
+	Mapping         mapping.Config
+	Producer        producer.Config
+	CheckpointTopic string
+	InFlightBytes   int
+	DrainTimeout    time.Duration
+	Logger          *slog.Logger
+	Registerer      prometheus.Registerer
+}
+
+// runCapture runs one capture until ctx ends or it cannot go on. It tells watch
+// how to ask for the capture's health.
+func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) (err error) {
+	state := startState{name: "starting"}
+	watch(state.health)
+	mapper, err := mapping.New(s.Mapping)
+	if err != nil {
+		return usageError{err}
+	}
+	topics, err := mapping.Topics(s.Mapping)
+	if err != nil {
+		return usageError{err}
+	}
+	prod, err := producer.New(ctx, s.Producer)
+	if err != nil {
+		return usageError{err}
+	}
+	defer func() {
+		if e := closeWithin(s.DrainTimeout, prod.Close); err == nil {
+			err = e
+		}
+	}()
+	checkpoints := prod.Checkpoints(s.CheckpointTopic, s.Name)
+	if s.Source.From, err = checkpoints.Load(ctx); err != nil {
+		return stopped(ctx, fmt.Errorf("load the checkpoint: %w", err))
+	}
+	source, err := postgres.Open(ctx, s.Source)
+	if err != nil {
+		return stopped(ctx, err)
+	}
+	if err := prod.Ensure(ctx, producerTopics(topics)); err != nil {
+		return stopped(ctx, errors.Join(err, closeWithin(s.DrainTimeout, source.Close)))
+	}
+	config := pipeline.Config{
+		Source: source, Mapper: mapper, Producer: prod, Checkpoints: checkpoints,
+		InFlightBytes: s.InFlightBytes, DrainTimeout: s.DrainTimeout, StuckAfter: stuckAfter,
+		Connected: func() bool { return source.Stats().Connected },
+		Logger:    s.Logger, Registerer: s.Registerer,
+	}
+	if s.Producer.OnError == producer.OnErrorDeadLetter {
+		config.OnError, config.DeadLetters = pipeline.OnErrorDeadLetter, prod.DeadLetters()
+	}
+	p := pipeline.New(config)
+	watch(func() health {
+		h, st := p.Health(), source.Stats()
+		state := "streaming"
+		switch {
+		case !st.Connected:
+			state = "reconnecting to the database"
+		case st.Snapshot:
+			state = "reading the snapshot"
+		}
+		return health{Live: h.Live, Ready: h.Ready, State: fmt.Sprintf("%s; %d records in flight, %d bytes of log behind",
+			state, h.InFlightRecords, st.LagBytes)}
+	})
+	return p.Run(ctx) // closes the source
+}
+
+func producerTopics(topics []mapping.Topic) []producer.Topic {
+	list := make([]producer.Topic, len(topics))
+	for i, t := range topics {
+		list[i] = producer.Topic{Name: t.Name, Keyed: t.Keyed}
+	}
+	return list
+}
+
+// runSink runs one sink until ctx ends or it cannot go on.
+func runSink(ctx context.Context, c sink.Config, watch func(func() health)) error {
+	s, err := sink.New(c)
+	if err != nil {
+		return usageError{err}
+	}
+	watch(func() health {
+		h := s.Health()
+		return health{
+			Live:  h.InFlight == 0 || time.Since(h.Progress) < stuckAfter,
+			Ready: h.Ready,
+			State: fmt.Sprintf("%d partitions, %d records in flight, %d behind", h.Assigned, h.InFlight, h.Lag),
+		}
+	})
+	return s.Run(ctx)
+}
+
+// startState is the health of a part that has not begun to work: live, not ready.
+type startState struct{ name string }
+
+func (s startState) health() health { return health{Live: true, State: s.name} }
+
+// stopped makes the end of a start that a signal interrupted a clean one.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+// closeWithin calls a Close that must end within d.
+func closeWithin(d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), max(d, time.Second))
+	defer cancel()
+	return f(ctx)
+}
+
+// part is a long-running piece of one process.
+type part struct {
+	name string
+	run  func(ctx context.Context, watch func(func() health)) error
+}
+
+// runParts runs all parts until ctx ends; when one fails the others are stopped,
+// too, so that a supervisor restarts a whole that works.
+func runParts(ctx context.Context, parts []part, adm *admin, log *slog.Logger) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	results := make(chan error, len(parts))
+	for _, p := range parts {
+		go func() {
+			err := p.run(ctx, func(f func() health) { adm.watch(p.name, f) })
+			if err != nil {
+				err = fmt.Errorf("%s: %w", p.name, err)
+				log.Error("part failed, stopping", "part", p.name, "error", err)
+				stop(err)
+			}
+			results <- err
+		}()
+	}
+	var all error
+	for range parts {
+		all = errors.Join(all, <-results)
+	}
+	return all
+}
