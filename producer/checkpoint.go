@@ -101,19 +101,19 @@ func (c *Checkpoints) require(ctx context.Context) error {
 	if c.ready {
 		return nil
 	}
-	found, err := c.p.require(ctx, c.topic, 1, map[string]string{cleanupPolicy: "compact"})
+	found, err := c.p.require(ctx, c.topic, 1, checkpointSettings())
 	if err != nil {
 		return err
 	}
-	if err := checkpointPolicy(c.topic, found.policy); err != nil {
-		return err
+	if r := checkpointPolicy(c.topic, found.policy); r != nil {
+		return r
 	}
 	c.p.remember(c.topic, found)
 	c.ready = true
 	return nil
 }
 
-func checkpointPolicy(topic, policy string) error {
+func checkpointPolicy(topic, policy string) *replication.Refusal {
 	if policy == "" || policy == "compact" {
 		return nil
 	}

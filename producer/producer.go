@@ -52,6 +52,8 @@ type Config struct {
 	// DeadLetterTopic is needed for OnErrorDeadLetter. It is created with a
 	// larger max.message.bytes when Topics.Create is set.
 	DeadLetterTopic string
+	// CheckpointTopic is looked at by Check only.
+	CheckpointTopic string
 	Logger          *slog.Logger
 	Registerer      prometheus.Registerer // nil registers nothing
 }

@@ -77,15 +77,7 @@ func (p *Producer) topic(ctx context.Context, t Topic) (*topic, error) {
 	if known, ok := p.topics.Load(t.Name); ok {
 		return known.(*topic), nil
 	}
-	settings := map[string]string{}
-	if p.conf.Topics.Compact && t.Keyed {
-		settings[cleanupPolicy] = "compact"
-	}
-	if p.conf.MaxRecordBytes > 0 {
-		settings[maxMessageBytes] = strconv.Itoa(p.conf.MaxRecordBytes)
-	}
-	maps.Copy(settings, p.conf.Topics.Extra)
-	found, err := p.require(ctx, t.Name, max(p.conf.Topics.Partitions, 1), settings)
+	found, err := p.require(ctx, t.Name, max(p.conf.Topics.Partitions, 1), p.topicSettings(t))
 	if err != nil {
 		return nil, err
 	}
@@ -95,13 +87,35 @@ func (p *Producer) topic(ctx context.Context, t Topic) (*topic, error) {
 	return p.remember(t.Name, found), nil
 }
 
+// topicSettings are the settings of a new topic.
+func (p *Producer) topicSettings(t Topic) map[string]string {
+	s := map[string]string{}
+	if p.conf.Topics.Compact && t.Keyed {
+		s[cleanupPolicy] = "compact"
+	}
+	if p.conf.MaxRecordBytes > 0 {
+		s[maxMessageBytes] = strconv.Itoa(p.conf.MaxRecordBytes)
+	}
+	maps.Copy(s, p.conf.Topics.Extra)
+	return s
+}
+
+// checkpointSettings are the settings of a new topic of checkpoints.
+func checkpointSettings() map[string]string { return map[string]string{cleanupPolicy: "compact"} }
+
+// deadLetterSettings are the settings of a new topic of dead letters: they wait
+// there for a person, and may be larger than other topics allow.
+func deadLetterSettings() map[string]string {
+	return map[string]string{cleanupPolicy: "delete", "retention.ms": "-1", maxMessageBytes: strconv.Itoa(deadLetterMax)}
+}
+
 // deadLetterTopic returns the state of the dead-letter topic.
 func (p *Producer) deadLetterTopic(ctx context.Context) (*topic, error) {
 	name := p.conf.DeadLetterTopic
 	if known, ok := p.topics.Load(name); ok {
 		return known.(*topic), nil
 	}
-	found, err := p.require(ctx, name, 1, map[string]string{maxMessageBytes: strconv.Itoa(deadLetterMax), cleanupPolicy: "delete", "retention.ms": "-1"})
+	found, err := p.require(ctx, name, 1, deadLetterSettings())
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +201,7 @@ func (p *Producer) require(ctx context.Context, name string, partitions int, set
 	return found, err
 }
 
-func missingTopic(name string, partitions, copies int, settings map[string]string) error {
+func missingTopic(name string, partitions, copies int, settings map[string]string) *replication.Refusal {
 	cmd := fmt.Sprintf("kafka-topics.sh --create --topic %s --partitions %d", name, partitions)
 	if copies > 0 {
 		cmd += fmt.Sprintf(" --replication-factor %d", copies)
