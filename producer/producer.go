@@ -106,6 +106,9 @@ func New(_ context.Context, conf Config) (*Producer, error) {
 		// The broker saying that it lost what it had acknowledged must stop us;
 		// kgo would by default go on with a new producer id, in silence.
 		kgo.StopProducerOnDataLossDetected(),
+		// kadm answers from metadata of up to this age: a topic just created must
+		// not stay unknown for kgo's five seconds.
+		kgo.MetadataMinAge(100*time.Millisecond),
 		// A broker that has just restarted may not know its topics yet.
 		kgo.UnknownTopicRetries(12),
 		// Our own buffer bounds what kgo holds: see buffer.

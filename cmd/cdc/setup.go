@@ -171,7 +171,7 @@ func (s *setup) sink(c config.Sink) sink.Config {
 }
 
 // logProgress logs how far a table's snapshot is, with rate and time left, at
-// most every five seconds a table, and its end.
+// most every five seconds a table.
 func logProgress(log *slog.Logger) func(postgres.Progress) {
 	const every = 5 * time.Second
 	var mu sync.Mutex
@@ -180,7 +180,11 @@ func logProgress(log *slog.Logger) func(postgres.Progress) {
 		mu.Lock()
 		defer mu.Unlock()
 		name := p.Schema + "." + p.Table
-		if !p.Done && p.Elapsed-last[name] < every {
+		if p.Done { // the source logs that itself
+			delete(last, name)
+			return
+		}
+		if p.Elapsed-last[name] < every {
 			return
 		}
 		last[name] = p.Elapsed
@@ -189,11 +193,6 @@ func logProgress(log *slog.Logger) func(postgres.Progress) {
 			rate = float64(p.Rows) / s
 		}
 		args := []any{"table", name, "rows", p.Rows, "bytes", p.Bytes, "rows_per_second", int64(rate), "elapsed", p.Elapsed.Round(time.Millisecond)}
-		if p.Done {
-			delete(last, name)
-			log.Info("snapshot of a table read", args...)
-			return
-		}
 		if left := p.Estimate - p.Rows; p.Estimate > 0 && left > 0 && rate > 0 {
 			args = append(args, "rows_estimated", p.Estimate, "time_left", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
 		}
