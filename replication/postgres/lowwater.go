@@ -21,9 +21,13 @@ import (
 // most lowWaterWait late. While little arrives every byte is read at once.
 //
 //	slow → fast  when lowWater bytes arrived within lowWaterWindow
-//	fast → slow  when a wait of lowWaterWait brought fewer than lowWater bytes
+//	fast → slow  when a wait of lowWaterWait brought fewer than lowWaterStay bytes
+//
+// The second rate is half the first, so that a stream between them, as of a
+// server short of CPU, does not swing to and fro.
 const (
 	lowWater       = 64 << 10
+	lowWaterStay   = 16 << 10
 	lowWaterWindow = 10 * time.Millisecond
 	lowWaterWait   = 5 * time.Millisecond
 
@@ -70,6 +74,7 @@ type lowWaterConn struct {
 	// Of the reading goroutine:
 	enabled     bool
 	fast        bool
+	expired     bool // a fast wait just ended by its deadline
 	low         int // SO_RCVLOWAT as it was set last
 	windowStart time.Time
 	windowBytes int
@@ -164,7 +169,7 @@ func (c *lowWaterConn) read(p []byte) (int, error) {
 			return n, err
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) && !c.woken.Load() && c.rest() {
-			c.fast, c.windowBytes = false, 0
+			c.fast, c.expired, c.windowBytes = false, true, 0
 			continue
 		}
 		return n, err
@@ -220,6 +225,13 @@ func (c *lowWaterConn) rest() bool {
 func (c *lowWaterConn) count(n int) {
 	if c.fast || c.raw == nil {
 		return
+	}
+	if c.expired {
+		c.expired = false
+		if n >= lowWaterStay {
+			c.fast = true
+			return
+		}
 	}
 	now := time.Now()
 	if now.Sub(c.windowStart) > lowWaterWindow {

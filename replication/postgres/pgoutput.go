@@ -188,7 +188,9 @@ func (d *decoder) committed(c *cursor, b *batch) error {
 		return fmt.Errorf("commit %s to %s does not fit", commit, end)
 	}
 	d.commit, d.index, d.skip = 0, 0, 0
-	d.partCommit, d.partIndex = 0, 0
+	if commit >= d.partCommit {
+		d.partCommit, d.partIndex = 0, 0
+	}
 	if end > d.end {
 		d.end, b.end = end, end
 	}

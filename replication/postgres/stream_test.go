@@ -115,7 +115,7 @@ func describe(c *replication.Change) string {
 }
 
 func TestOperations(t *testing.T) {
-	db := newDatabase(t)
+	db := newTestDB(t)
 	db.exec(`CREATE TABLE a (id int PRIMARY KEY, name text);
 		CREATE TABLE b (x int, y int, PRIMARY KEY (y, x));
 		CREATE TABLE f (id int PRIMARY KEY, name text);
