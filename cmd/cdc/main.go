@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -47,8 +48,12 @@ func main() {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		s := <-signals
+		first := time.Now()
 		stop(fmt.Errorf("stopped by %s", s))
-		<-signals
+		// timeout(1) and others signal the process and then its group: that is one wish.
+		for time.Since(first) < 500*time.Millisecond {
+			<-signals
+		}
 		fmt.Fprintln(os.Stderr, "cdc: second signal, stopping at once")
 		os.Exit(exitInterrupt)
 	}()
