@@ -173,7 +173,8 @@ func TestRegisterTwice(t *testing.T) {
 		with := func(_ *rig, c *Config) { c.Registerer = reg }
 		a := start(t, nil, with)
 		synctest.Wait()
-		if err := <-start(t, nil, with).result; err == nil || !strings.HasPrefix(err.Error(), "register metrics: ") {
+		b := start(t, nil, with)
+		if err := <-b.result; err == nil || b.src.closed != 1 || !strings.HasPrefix(err.Error(), "register metrics: ") {
 			t.Errorf("got %v", err)
 		}
 		if err := a.end(); err != nil {

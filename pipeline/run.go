@@ -27,7 +27,7 @@ const closeTimeout = 5 * time.Second
 func (p *Pipeline) Run(ctx context.Context) error {
 	unregister, err := p.metrics.register(p.cfg.Registerer)
 	if err != nil {
-		return err
+		return errors.Join(err, p.closeSource(ctx))
 	}
 	defer unregister()
 	p.advance()
@@ -63,11 +63,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	p.saves.close()
 	saver.Wait()
 
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-	defer cancel()
-	if err := p.cfg.Source.Close(closing); err != nil {
-		fail(fmt.Errorf("close source: %w", err))
-	}
+	fail(p.closeSource(ctx))
 	err = first.get()
 	if l := p.flights.load(); l.flights > 0 {
 		err = errors.Join(err, fmt.Errorf("drain: %d records in %d batches were not acknowledged within %s; the next start publishes them again",
@@ -156,6 +152,16 @@ func (p *Pipeline) mapAll(reading, finishing context.Context, b *replication.Bat
 		p.log.Warn("row went to the dead letters", "table", row.Table, "key", row.Key, "error", row)
 		b.Changes = b.Changes[row.Index+1:]
 	}
+}
+
+// closeSource closes the source, even after ctx has ended.
+func (p *Pipeline) closeSource(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	if err := p.cfg.Source.Close(ctx); err != nil {
+		return fmt.Errorf("close source: %w", err)
+	}
+	return nil
 }
 
 // settle is the settler: it books flights that have landed until the last one
