@@ -30,6 +30,7 @@ type cli struct {
 	Run     runCmd     `cmd:"" help:"Run all that the configuration names: the capture and every sink."`
 	Capture captureCmd `cmd:"" help:"Run the capture alone: database → Kafka."`
 	Sink    sinkCmd    `cmd:"" help:"Run the sinks alone: Kafka → tables."`
+	Check   checkCmd   `cmd:"" help:"Connect to everything and say what is wrong and how to mend it."`
 	Drop    dropCmd    `cmd:"" help:"Remove the replication slot and the publication."`
 	Config  configCmd  `cmd:"" help:"About the configuration file."`
 	Version versionCmd `cmd:"" help:"Print the version."`
