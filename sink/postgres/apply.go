@@ -94,6 +94,9 @@ func (w *Writer) try(ctx context.Context, group string, offsets []sink.Offset, t
 		if err != nil {
 			return false, err
 		}
+		if p.absent {
+			continue
+		}
 		if p.copied || len(r.Rows) >= copyThreshold {
 			if err := w.stage(ctx, p); err != nil {
 				return false, err
@@ -140,6 +143,9 @@ func (w *Writer) applyRows(ctx context.Context, t *tx, table int, r *sink.Rows) 
 	p, err := w.plan(ctx, r.Shape)
 	if err != nil {
 		return err
+	}
+	if p.absent {
+		return nil
 	}
 	optimistic := len(p.key) > 0 && !t.careful && p.pause == 0
 	p.split(r.Rows, optimistic)

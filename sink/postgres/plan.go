@@ -21,6 +21,7 @@ type plan struct {
 	// column; the plan then is made anew now and then, in case it got one.
 	missing bool
 	made    time.Time
+	absent  bool     // there is no table, and a KeysOnly shape makes none
 	copied  bool     // some column's type has no array type, or flattens in one: only COPY loads it
 	stages  []string // the temp table of this connection, if it is made: at most one
 
@@ -48,9 +49,10 @@ FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`
 
 const uniqueSQL = `SELECT array_to_string(ARRAY(SELECT quote_ident(a.attname) FROM pg_attribute a
-  WHERE a.attrelid = i.indrelid AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts-1]) ORDER BY a.attname), ',')
+  WHERE a.attrelid = i.indrelid AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts-1]) ORDER BY a.attname), ','),
+  i.indimmediate, (SELECT quote_ident(conname) || ' ' || CASE contype WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u'))
 FROM pg_index i
-WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL`
+WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL`
 
 // recheckMissing is how often a plan with missing columns looks whether they
 // have appeared.
@@ -71,6 +73,10 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 	cols, err := w.query(ctx, inspectSQL, p.table)
 	if err != nil {
 		return nil, fmt.Errorf("inspect table %s: %w", p.table, err)
+	}
+	if len(cols) == 0 && s.KeysOnly {
+		p.absent = true // and may come any moment: not kept
+		return p, nil
 	}
 	if len(cols) == 0 {
 		if cols, err = w.createTable(ctx, p); err != nil {
@@ -116,7 +122,7 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 		}
 		p.cols = append(p.cols, col)
 	}
-	if len(p.cols) == 0 {
+	if len(p.cols) == 0 && !s.KeysOnly {
 		return nil, &replication.Refusal{
 			Problem: fmt.Sprintf("table %s has none of the columns of topic %s", p.table, s.Topic),
 			Remedy:  "add columns to it (" + addColumn(p.table, s.Fields[0]) + "), or set add_columns: true",
@@ -164,7 +170,7 @@ func (w *Writer) createTable(ctx context.Context, p *plan) ([][][]byte, error) {
 }
 
 func (w *Writer) addColumns(ctx context.Context, p *plan, target map[string][][]byte) ([][][]byte, error) {
-	if !w.cfg.AddColumns {
+	if !w.cfg.AddColumns || p.shape.KeysOnly {
 		return nil, nil
 	}
 	added := false
@@ -206,7 +212,19 @@ func (w *Writer) requireUnique(ctx context.Context, p *plan) error {
 		return fmt.Errorf("inspect indexes of table %s: %w", p.table, err)
 	}
 	want := string(quoted[0][0])
-	if slices.ContainsFunc(rows, func(r [][]byte) bool { return string(r[0]) == want }) {
+	rows = slices.DeleteFunc(rows, func(r [][]byte) bool { return string(r[0]) != want })
+	for _, r := range rows {
+		if string(r[1]) == "t" {
+			continue
+		}
+		// PostgreSQL refuses ON CONFLICT even when another index would do.
+		name, kind, _ := strings.Cut(string(r[2]), " ")
+		return &replication.Refusal{
+			Problem: fmt.Sprintf("the key of table %s is a deferrable constraint, with which an upsert is not possible", p.table),
+			Remedy:  fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s, ADD %s (%s)", p.table, name, kind, p.names(p.keyColumns())),
+		}
+	}
+	if len(rows) > 0 {
 		return nil
 	}
 	return &replication.Refusal{

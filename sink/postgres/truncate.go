@@ -21,6 +21,9 @@ func (w *Writer) Truncate(ctx context.Context, group string, s *sink.Shape, keep
 		if err != nil {
 			return err
 		}
+		if p.absent {
+			return nil
+		}
 		if keep == nil {
 			return w.truncateAll(ctx, p)
 		}

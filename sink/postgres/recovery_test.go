@@ -1,0 +1,263 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"cdc/replication"
+	"cdc/secret"
+	"cdc/sink"
+)
+
+// proxy stands between a Writer and the server, and can lose the answer to a
+// COMMIT.
+type proxy struct {
+	addr  string
+	armed atomic.Bool // the next COMMIT's answer is lost, with the connection
+	lost  atomic.Int32
+}
+
+func newProxy(t *testing.T, server string) *proxy {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	p := &proxy{addr: l.Addr().String()}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go p.serve(c, server)
+		}
+	}()
+	return p
+}
+
+func (p *proxy) serve(c net.Conn, server string) {
+	defer c.Close()
+	s, err := net.Dial("tcp", server)
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	var cut atomic.Bool
+	go func() {
+		buf := make([]byte, 1<<16)
+		for {
+			n, err := c.Read(buf)
+			if bytes.Contains(buf[:n], []byte("COMMIT\x00")) && p.armed.CompareAndSwap(true, false) {
+				cut.Store(true)
+			}
+			if _, werr := s.Write(buf[:n]); err != nil || werr != nil {
+				s.Close()
+				return
+			}
+		}
+	}()
+	buf := make([]byte, 1<<16)
+	for {
+		n, err := s.Read(buf)
+		if err != nil && err != io.EOF || n == 0 {
+			return
+		}
+		if cut.Load() && bytes.Contains(buf[:n], []byte("COMMIT\x00")) {
+			p.lost.Add(1)
+			return // the server has committed; nobody hears of it
+		}
+		if _, err := c.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (p *proxy) url(t *testing.T, server string) secret.String {
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = p.addr
+	return secret.New(u.String())
+}
+
+func TestLostCommitAcknowledgementAppliesOnce(t *testing.T) {
+	tg := newTarget(t, Config{CreateTables: true})
+	u, err := url.Parse(tg.url)
+	tg.must(err)
+	p := newProxy(t, u.Host)
+	w, err := Open(t.Context(), Config{URL: p.url(t, tg.url), CreateTables: true})
+	tg.must(err)
+	defer w.Close(t.Context())
+	keyless := &sink.Shape{Topic: "public.t", Table: "log", Fields: []sink.Field{note()}} // an insert done twice would show
+	for i := range 3 {
+		p.armed.Store(i%2 == 0)
+		b := tg.batch(keyless, row(str(fmt.Sprint(i))))
+		tg.must(w.Apply(t.Context(), "g", b))
+		tg.next = b.Offsets[0].Next
+	}
+	if n := p.lost.Load(); n != 2 {
+		t.Fatalf("%d acknowledgements were lost, want 2", n)
+	}
+	if got := tg.dump("SELECT note FROM log ORDER BY 1"); got != "0\n1\n2" {
+		t.Errorf("rows: %q", got)
+	}
+}
+
+func TestKilledBackendIsRetried(t *testing.T) {
+	tg := newTarget(t, Config{CreateTables: true})
+	s := shape(id(), note())
+	var rows []sink.Row
+	for i := range copyThreshold {
+		rows = append(rows, row(num(int64(i)), str("a")))
+	}
+	for i := range 3 { // with prepared statements and temp tables made before
+		tg.apply(s, rows...)
+		tg.apply(s, rows[:10]...)
+		tg.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cdc sink' AND datname = current_database()")
+		tg.apply(s, sink.Row{Delete: true, Values: []replication.Value{num(int64(i)), replication.Null}})
+	}
+	if got := tg.dump("SELECT count(*) FROM t"); got != fmt.Sprint(copyThreshold-1) {
+		t.Errorf("rows: %s", got)
+	}
+}
+
+func TestDeadlockIsRetried(t *testing.T) {
+	tg := newTarget(t, Config{CreateTables: true})
+	s, s2 := shape(id(), note()), shape(id(), note())
+	s2.Table = "t2"
+	tg.apply(s, row(num(1), str("a")))
+	tg.apply(s2, row(num(1), str("a")))
+	// Another session holds t2 and then wants t; the Writer holds t and wants t2.
+	tx, err := tg.db.Begin(t.Context())
+	tg.must(err)
+	_, err = tx.Exec(t.Context(), "SET LOCAL deadlock_timeout = '10s'; UPDATE t2 SET note = 'other'")
+	tg.must(err)
+	done := make(chan error, 1)
+	b := tg.batch(s, row(num(1), str("b")))
+	b.Tables = append(b.Tables, sink.Rows{Shape: s2, Rows: []sink.Row{row(num(1), str("b"))}})
+	go func() { done <- tg.w.Apply(t.Context(), "g", b) }()
+	_, err = tx.Exec(t.Context(), `DO $$ BEGIN
+		WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'cdc sink' AND datname = current_database() AND wait_event_type = 'Lock') LOOP
+			PERFORM pg_stat_clear_snapshot(); PERFORM pg_sleep(0.005);
+		END LOOP; END $$`)
+	tg.must(err)
+	_, err = tx.Exec(t.Context(), "UPDATE t SET note = 'other'")
+	tg.must(err)
+	tg.must(tx.Commit(t.Context()))
+	tg.must(<-done)
+	if got := tg.dump("SELECT t.note, t2.note FROM t, t2"); got != "b|b" {
+		t.Errorf("got %s", got)
+	}
+	if !bytes.Contains([]byte(tg.logs.String()), []byte("deadlock")) {
+		t.Errorf("there was no deadlock: %s", tg.logs)
+	}
+}
+
+func TestApplyEndsWithItsContext(t *testing.T) {
+	tg := newTarget(t, Config{CreateTables: true})
+	s := shape(id(), note())
+	tg.apply(s, row(num(1), str("a")))
+	tx, err := tg.db.Begin(t.Context())
+	tg.must(err)
+	_, err = tx.Exec(t.Context(), "LOCK TABLE t")
+	tg.must(err)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := tg.w.Apply(ctx, "g", tg.batch(s, row(num(1), str("b")))); err != context.DeadlineExceeded {
+		t.Errorf("got %v, want the context's error", err)
+	}
+	tg.must(tx.Rollback(t.Context()))
+	tg.apply(s, row(num(1), str("c")))
+	if got := tg.dump("SELECT note FROM t"); got != "c" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestTruncate(t *testing.T) {
+	tg := newTarget(t, Config{CreateTables: true})
+	s := shape(id(), note())
+	truncate := func(keep func([]replication.Value) bool) {
+		t.Helper()
+		o := tg.offset(1)
+		tg.must(tg.w.Truncate(t.Context(), "g", s, keep, o))
+		tg.next = o.Next
+	}
+	fill := func() {
+		t.Helper()
+		var rows []sink.Row
+		for i := range truncateChunk + 5 {
+			rows = append(rows, row(num(int64(i)), str("a")))
+		}
+		tg.apply(s, rows...)
+	}
+	fill()
+	truncate(nil)
+	if got := tg.dump("SELECT count(*) FROM t"); got != "0" {
+		t.Errorf("after truncate: %s rows", got)
+	}
+	fill()
+	truncate(func(key []replication.Value) bool { return key[0].Int()%2 == 0 })
+	if got := tg.dump("SELECT count(*), sum(id % 2) FROM t"); got != fmt.Sprintf("%d|0", truncateChunk/2+3) {
+		t.Errorf("after a partial truncate: %s", got)
+	}
+	tg.exec("CREATE TABLE child (id bigint REFERENCES t)") // TRUNCATE is not possible any more
+	truncate(nil)
+	if got := tg.dump("SELECT count(*) FROM t"); got != "0" {
+		t.Errorf("after truncate of a referenced table: %s rows", got)
+	}
+	if err := tg.w.Truncate(t.Context(), "g", s, nil, sink.Offset{Topic: "public.t", From: 0, Next: 1}); err != sink.ErrFenced {
+		t.Errorf("truncate from another place: %v", err)
+	}
+}
+
+// TestTruncateKeys asserts that partial truncates see each kind of key as the
+// batch had it.
+func TestTruncateKeys(t *testing.T) {
+	k := func(name string, kind replication.Kind, typ string) sink.Field {
+		return keyed(field(name, kind, 0, typ))
+	}
+	tg := newTarget(t, Config{CreateTables: true})
+	s := shape(k("a", replication.KindBool, "boolean"), k("b", replication.KindString, "character(5)"), k("c", replication.KindBytes, "bytea"),
+		k("d", replication.KindDate, "date"), k("e", replication.KindTime, "time"), k("f", replication.KindTimestamp, "timestamp"),
+		k("g", replication.KindTimestampTZ, "timestamptz"), k("h", replication.KindUUID, "uuid"), k("i", replication.KindDecimal, "numeric"),
+		k("j", replication.KindFloat, "double precision"), k("k", replication.KindUint, "numeric(20,0)"))
+	s.Fields[5].TypeName, s.Fields[6].TypeName = "timestamp without time zone", "timestamp with time zone"
+	keys := [][]replication.Value{
+		{replication.BoolValue(true), str("ab   "), replication.StringValue(replication.KindBytes, "\x00\xff"),
+			replication.NumValue(replication.KindDate, -719163), replication.NumValue(replication.KindTime, 86_400_000_000), replication.NumValue(replication.KindTimestamp, -1),
+			replication.NumValue(replication.KindTimestampTZ, 1_234_567_890_123_456), replication.StringValue(replication.KindUUID, "0123456789abcdef"), replication.StringValue(replication.KindDecimal, "1.50"),
+			replication.FloatValue(0.1), replication.UintValue(1 << 63)},
+		{replication.BoolValue(false), str("'\"\\{ "), replication.StringValue(replication.KindBytes, ""),
+			replication.NumValue(replication.KindDate, replication.Infinity), replication.NumValue(replication.KindTime, 1), replication.NumValue(replication.KindTimestamp, replication.NegInfinity),
+			replication.NumValue(replication.KindTimestampTZ, -62_167_219_200_000_000), replication.StringValue(replication.KindUUID, "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"), replication.StringValue(replication.KindDecimal, "NaN"),
+			replication.FloatValue(1e300), replication.UintValue(0)},
+	}
+	tg.apply(s, row(keys[0]...), row(keys[1]...))
+	var seen int
+	o := tg.offset(1)
+	tg.must(tg.w.Truncate(t.Context(), "g", s, func(got []replication.Value) bool {
+		want := keys[1]
+		if got[0].Bool() {
+			want = keys[0]
+		}
+		for i := range want {
+			if !got[i].Equal(want[i]) {
+				t.Errorf("key %s: got %v, want %v", s.Fields[i].Name, got[i], want[i])
+			}
+		}
+		seen++
+		return got[0].Bool()
+	}, o))
+	if got := tg.dump("SELECT a, c FROM t"); seen != 2 || got != `t|\x00ff` {
+		t.Errorf("saw %d keys, left %s", seen, got)
+	}
+}
