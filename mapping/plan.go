@@ -21,9 +21,9 @@ type plan struct {
 	describe func(key []byte) string
 }
 
-// maxVersions is how many versions of one table keep their plans. Rows of an
-// old version come only while the log crosses a DDL, so two would do.
-const maxVersions = 4
+// maxVersions is how many versions of one table keep their plans: the newest
+// few, between which rows may alternate while the log crosses a DDL.
+const maxVersions = 16
 
 // planner compiles plans and keeps them. One goroutine uses it.
 type planner struct {
@@ -113,24 +113,24 @@ func (pl *planner) compileKey(ctx context.Context, p *plan, cfg *TableConfig, co
 		p.describe = func(key []byte) string { return fmt.Sprintf("%s=%q", column, key) }
 		return nil
 	}
+	// A key's bytes begin with its schema's id, and by its bytes Kafka finds the
+	// partition and what to compact. So the key schema holds nothing that may
+	// change without the key's type changing: not the source's name of the type
+	// (varchar(40) becomes varchar(80)), and no null, since a null in a key is an
+	// error of its row in any case.
 	fields := make([]avro.FieldSpec, len(columns))
 	for i, c := range columns {
 		fields[i] = specs[slices.IndexFunc(specs, func(s avro.FieldSpec) bool { return s.Source == c })]
+		fields[i].Column.NotNull, fields[i].Column.TypeName = true, ""
 	}
-	k.schema = cfg.Key.Schema
-	if k.mode != KeySchema {
+	if k.schema = cfg.Key.Schema; k.mode == KeySchema {
+		if _, err := avro.NewEncoder(k.schema, 0, fields); err != nil {
+			return refuseKeySchema(p.table, err) // before it is registered
+		}
+	} else {
 		var err error
 		if k.schema, _, err = avro.KeySchema(namespace, name, "", fields); err != nil {
 			return refuseSchema(p.table, err)
-		}
-	} else {
-		// A given key schema may well have no null for a column that could hold
-		// one: a null in a key is an error of its row in any case.
-		for i := range fields {
-			fields[i].Column.NotNull = true
-		}
-		if _, err := avro.NewEncoder(k.schema, 0, fields); err != nil {
-			return refuseKeySchema(p.table, err) // before it is registered
 		}
 	}
 	id, err := pl.registry.ID(ctx, p.topic+"-key", k.schema)

@@ -320,6 +320,30 @@ func equalFields(t *testing.T, got, want fields) {
 	}
 }
 
+// TestKeysOutliveDDL: what changes a column without changing its Avro type leaves
+// the bytes of the key alone, and with them the row's partition.
+func TestKeysOutliveDDL(t *testing.T) {
+	reg := &registry{}
+	m := newMapper(t, mapping.Config{Registry: reg, Tables: []mapping.TableConfig{
+		{Schema: "public", Name: "orders", Key: mapping.KeyConfig{Mode: mapping.KeyField, Fields: []string{"region"}}},
+	}})
+	before, after := ordersFull(), ordersFull()
+	after.Columns[2].NotNull, after.Columns[2].TypeName = true, "character varying(80)"
+	after.Columns = append(after.Columns, text("more"))
+	var out mapping.Records
+	if err := m.Map(t.Context(), &replication.Batch{Changes: []replication.Change{
+		insert(before, 0, num(1), str("a"), str("eu")), insert(after, 1, num(1), str("a"), str("eu"), str("")),
+	}}, &out); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := out.List[0].Key, out.List[1].Key; !bytes.Equal(a, b) {
+		t.Errorf("the key was %x and became %x", a, b)
+	}
+	if a, b := out.List[0].Value[:5], out.List[1].Value[:5]; bytes.Equal(a, b) {
+		t.Error("both values have the same schema")
+	}
+}
+
 // TestPlansAreBounded: many versions of one table do not pile up, and an evicted
 // one is compiled again.
 func TestPlansAreBounded(t *testing.T) {
