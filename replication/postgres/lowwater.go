@@ -75,7 +75,7 @@ type lowWaterConn struct {
 	enabled     bool
 	fast        bool
 	expired     bool // a fast wait just ended by its deadline
-	low         int // SO_RCVLOWAT as it was set last
+	low         int  // SO_RCVLOWAT as it was set last
 	windowStart time.Time
 	windowBytes int
 	buf         []byte // for reads of less than its size, as TLS does them

@@ -32,8 +32,8 @@ func (s *stream) receive(ctx context.Context, w *walConn) error {
 		}
 		s.received.Store(uint64(w.received))
 		s.serverEnd.Store(max(s.serverEnd.Load(), uint64(w.received)))
-		if acked := pglogrepl.LSN(s.acked.Load()); !now.Before(w.due) || acked > w.flushed && w.asked.Load() {
-			if err := w.status(now, acked); err != nil {
+		if !now.Before(w.due) || w.asked.Load() && s.acked.Load() > uint64(w.flushed) {
+			if err := s.status(w, now); err != nil {
 				return err
 			}
 		}
@@ -44,6 +44,12 @@ func (s *stream) receive(ctx context.Context, w *walConn) error {
 			return fmt.Errorf("read replication stream: %w", err)
 		}
 	}
+}
+
+// status tells the server what was acknowledged.
+func (s *stream) status(w *walConn, now time.Time) error {
+	s.statuses.Add(1)
+	return w.status(now, pglogrepl.LSN(s.acked.Load()))
 }
 
 // drain decodes the messages that have arrived, while s.mu is held.
@@ -105,7 +111,7 @@ func (s *stream) waitForRoom(ctx context.Context, w *walConn) error {
 	case <-s.space:
 	case <-s.pool.freed:
 	case now := <-timer.C:
-		return w.status(now, pglogrepl.LSN(s.acked.Load()))
+		return s.status(w, now)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

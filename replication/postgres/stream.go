@@ -72,6 +72,7 @@ type stream struct {
 	received  atomic.Uint64 // LSN up to which the log was received
 	serverEnd atomic.Uint64 // LSN: the end of the log as the server told last
 	connected atomic.Bool
+	statuses  atomic.Uint64 // sent
 }
 
 // startStream begins to stream. The caller closes the stream.
