@@ -42,7 +42,7 @@ def plain(v):
     if v is None or isinstance(v, (bool, int, str)):
         return v
     if isinstance(v, float):
-        return repr(v)
+        return repr(v).removesuffix(".0")
     if isinstance(v, (bytes, bytearray)):
         return v.hex()
     if isinstance(v, decimal.Decimal):
