@@ -91,9 +91,12 @@ func (s *subject) readBack(body []byte) error {
 	return nil
 }
 
-// exactBytes says that the library writes arrays as we do, and its bytes can be
-// compared as they are.
-func (s *subject) exactBytes() bool { return s.column.Kind != replication.KindArray }
+// exactBytes says that hamba and fastavro write the same bytes as we do. They
+// put arrays into blocks with a size, and spend a byte too many on the decimal
+// -128 (-2^(8n-1) in general), where Java's BigInteger and twmb do not.
+func (s *subject) exactBytes() bool {
+	return s.column.Kind != replication.KindArray && !(s.column.Kind == replication.KindDecimal && s.want == "-128")
+}
 
 func TestHamba(t *testing.T) {
 	var written int
