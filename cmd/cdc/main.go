@@ -31,6 +31,7 @@ type cli struct {
 	Capture captureCmd `cmd:"" help:"Run the capture alone: database → Kafka."`
 	Sink    sinkCmd    `cmd:"" help:"Run the sinks alone: Kafka → tables."`
 	Check   checkCmd   `cmd:"" help:"Connect to everything and say what is wrong and how to mend it."`
+	Demo    demoCmd    `cmd:"" help:"Show it all on this machine, without any set-up."`
 	Drop    dropCmd    `cmd:"" help:"Remove the replication slot and the publication."`
 	Config  configCmd  `cmd:"" help:"About the configuration file."`
 	Version versionCmd `cmd:"" help:"Print the version."`

@@ -1,0 +1,321 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"cdc/config"
+	"cdc/embedded"
+)
+
+type demoCmd struct {
+	Duration time.Duration `default:"30s" help:"How long the load runs (${default})."`
+	Rows     int64         `placeholder:"N" help:"End the load earlier, once N rows are committed; the rows that are there before it count. 0 sets no such end."`
+	Rate     int           `default:"2000" placeholder:"N" help:"Rows a second that the load commits at most (${default}); 0 sets no bound."`
+	Keep     bool          `help:"Leave everything running after the comparison until Ctrl-C, and keep the folder."`
+	JSON     bool          `name:"json" help:"End standard output with one JSON object; everything else goes to standard error."`
+}
+
+func (demoCmd) Help() string {
+	return "Starts two PostgreSQL servers, a broker and a schema registry on this machine, without any set-up; captures a small shop\n" +
+		"under load, sinks it into the second database, and compares the two row by row at the end. PostgreSQL is found on the\n" +
+		"machine (" + embedded.EnvPostgresBin + ", PATH, the usual folders), else fetched once into the user's cache.\n\n" +
+		"rows_committed counts rows that transactions of the source inserted, changed or deleted, seed included; records_published\n" +
+		"records that the broker acknowledged (a key change makes two); rows_applied records applied to the target. The latency is\n" +
+		"from the commit at the source to the arrival at a Kafka consumer, of transactions committed after the snapshot.\n\n" +
+		"The exit code is 1 when source and target differ. Ctrl-C ends the load and still compares; a second one stops at once.\n\n" +
+		"Examples:\n\n  cdc demo\n  cdc demo --duration 20s --json\n  cdc demo --duration 1m --keep"
+}
+
+// demoTables are the captured tables, in the order of docs and output.
+var demoTables = []string{"customers", "products", "orders", "order_lines"}
+
+const (
+	demoSink      = "copy"
+	demoGroup     = "cdc_copy"
+	demoSource    = "shop"      // database
+	demoTarget    = "warehouse" // database
+	settleTimeout = 60 * time.Second
+)
+
+// demo is one run of the command.
+type demo struct {
+	cmd            *demoCmd
+	out            io.Writer // for people
+	dir            string
+	log            *slog.Logger // to a file: the screen shows counters
+	logFile        *os.File
+	source, target *embedded.Postgres
+	conf           *config.Config
+	adm            *admin
+}
+
+func (c *demoCmd) Run(a *app) (err error) {
+	if c.Duration <= 0 || c.Rows < 0 || c.Rate < 0 {
+		return usageError{errors.New("demo: --duration must be more than nothing, --rows and --rate not less")}
+	}
+	d := &demo{cmd: c, out: a.stdout}
+	if c.JSON {
+		d.out = a.stderr
+	}
+	if d.dir, err = os.MkdirTemp("", "cdc-demo-"); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer func() { err = errors.Join(err, d.clear(err)) }()
+	// Where root needs another user for PostgreSQL, that one must come through.
+	if err := os.Chmod(d.dir, 0o711); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	if d.logFile, err = os.Create(filepath.Join(d.dir, "cdc.log")); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer d.logFile.Close()
+	d.log = slog.New(slog.NewTextHandler(d.logFile, nil))
+	result, err := d.run(a)
+	if err != nil {
+		if a.ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			fmt.Fprintln(d.out, "stopped before the demo had begun")
+			return errSilent
+		}
+		return fmt.Errorf("demo: %w", err)
+	}
+	if c.JSON {
+		text, err := json.Marshal(result)
+		if err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+		fmt.Fprintln(a.stdout, string(text))
+	}
+	if result.Missing+result.Different+result.Extra > 0 {
+		return errSilent
+	}
+	return nil
+}
+
+// clear removes the folder, unless it is to be kept or something went wrong.
+func (d *demo) clear(failed error) error {
+	if failed != nil && !errors.Is(failed, errSilent) {
+		if text, err := os.ReadFile(filepath.Join(d.dir, "cdc.log")); err == nil && len(text) > 0 {
+			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+			fmt.Fprintf(d.out, "The end of the log:\n  %s\n", strings.Join(lines[max(0, len(lines)-8):], "\n  "))
+		}
+		fmt.Fprintf(d.out, "The folder is kept: %s\n", d.dir)
+		return nil
+	}
+	if d.cmd.Keep {
+		fmt.Fprintf(d.out, "The folder is kept: %s\n", d.dir)
+		return nil
+	}
+	if err := os.RemoveAll(d.dir); err != nil {
+		return fmt.Errorf("demo: remove folder: %w", err)
+	}
+	return nil
+}
+
+// run does everything between making and removing the folder.
+func (d *demo) run(a *app) (*demoResult, error) {
+	if err := d.startServers(a.ctx); err != nil {
+		return nil, err
+	}
+	defer d.stopServers()
+	seeded, err := makeShop(a.ctx, d.source.URL(demoSource), d.cmd.Rows)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.configure(); err != nil {
+		return nil, err
+	}
+	if d.adm, err = startAdmin("127.0.0.1:0", d.log); err != nil {
+		return nil, err
+	}
+	defer d.adm.close()
+	stopServices, err := startEmbedded(d.conf, d.log)
+	if err != nil {
+		return nil, err
+	}
+	defer stopServices()
+	s, err := newSetup(d.conf, d.log, d.adm.registry)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(d.out, "%d rows are in the shop already: the snapshot reads them.\n", seeded)
+	d.explain()
+
+	// The parts outlive a Ctrl-C: what the load committed is still carried over.
+	ctx, stop := context.WithCancel(context.WithoutCancel(a.ctx))
+	defer stop()
+	watch, err := startWatch(s.kafka)
+	if err != nil {
+		return nil, err
+	}
+	defer watch.close()
+	ended := make(chan error, 1)
+	go func() { ended <- runParts(ctx, d.parts(s), d.adm, d.log) }()
+	result, err := d.exercise(ctx, a, watch, seeded, ended)
+	stop()
+	if e, open := <-ended; open && err == nil {
+		err = e
+	}
+	return result, err
+}
+
+func (d *demo) parts(s *setup) []part {
+	return []part{
+		{"capture", func(ctx context.Context, watch func(func() health)) error { return runCapture(ctx, s.capture(), watch) }},
+		{"sink " + demoSink, func(ctx context.Context, watch func(func() health)) error {
+			return runSink(ctx, s.sink(d.conf.Sinks[0]), watch)
+		}},
+	}
+}
+
+// exercise puts load on the shop, waits until all has arrived, and compares.
+// When it returns nil the parts still run; when they ended, their error is it.
+func (d *demo) exercise(ctx context.Context, a *app, watch *watch, seeded int64, ended chan error) (*demoResult, error) {
+	busy, stopLoad := context.WithTimeout(a.ctx, d.cmd.Duration)
+	defer stopLoad()
+	load := &load{url: d.source.URL(demoSource), rate: d.cmd.Rate, bound: d.cmd.Rows}
+	load.rows.Store(seeded)
+	screen := newScreen(d.out, load, watch, d.adm.registry)
+	working, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	go func() { // a part that fails ends all of this
+		select {
+		case err := <-ended:
+			close(ended)
+			if err == nil {
+				err = errors.New("capture and sink ended early")
+			}
+			fail(err)
+			stopLoad()
+		case <-working.Done():
+		}
+	}()
+	err := screen.during(func() error { return load.run(busy) })
+	if err == nil {
+		err = context.Cause(working)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if a.ctx.Err() != nil {
+		fmt.Fprintln(d.out, "Stopping the load; Ctrl-C again stops at once.")
+	}
+	late := screen.during(func() error { return d.settle(working, watch, load) })
+	if cause := context.Cause(working); cause != nil {
+		return nil, cause
+	}
+	screen.line()
+	result := &demoResult{}
+	found, err := compareShops(working, d.source.URL(demoSource), d.target.URL(demoTarget))
+	if err != nil {
+		return nil, err
+	}
+	result.fill(load, watch, d.adm.registry, found)
+	d.verdict(result, found)
+	if late != nil {
+		if result.Missing+result.Different+result.Extra == 0 {
+			return nil, late
+		}
+		fmt.Fprintln(d.out, late)
+	}
+	if d.cmd.Keep && a.ctx.Err() == nil {
+		fmt.Fprintln(d.out, "Everything goes on running until Ctrl-C: change the shop by psql and watch.")
+		select {
+		case <-a.ctx.Done():
+		case <-working.Done():
+			return nil, context.Cause(working)
+		}
+	}
+	return result, nil
+}
+
+// startServers finds PostgreSQL and starts the two servers side by side.
+func (d *demo) startServers(ctx context.Context) error {
+	fetching := slog.New(slog.NewTextHandler(d.out, nil))
+	programs, err := embedded.FindPostgres(ctx, embedded.FetchConfig{Logger: fetching})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(d.out, "Starting two PostgreSQL %s servers, a broker and a schema registry in %s\n", programs.Version, d.dir)
+	var g errgroup.Group
+	start := func(server **embedded.Postgres, name string) func() error {
+		return func() (err error) {
+			*server, err = embedded.StartPostgres(ctx, embedded.PostgresConfig{
+				Programs: programs, Dir: filepath.Join(d.dir, name), Logger: d.log,
+			})
+			if err != nil {
+				return err
+			}
+			return execute1(ctx, (*server).URL("postgres"), "CREATE DATABASE "+name)
+		}
+	}
+	g.Go(start(&d.source, demoSource))
+	g.Go(start(&d.target, demoTarget))
+	if err := g.Wait(); err != nil {
+		d.stopServers()
+		return err
+	}
+	return nil
+}
+
+func (d *demo) stopServers() {
+	var g errgroup.Group
+	for _, server := range []*embedded.Postgres{d.source, d.target} {
+		if server != nil {
+			g.Go(func() error { return server.Stop(context.Background()) })
+		}
+	}
+	if err := g.Wait(); err != nil {
+		fmt.Fprintln(d.out, err)
+	}
+}
+
+// configure writes the configuration as a user would, and reads it.
+func (d *demo) configure() error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Written by cdc demo.\nname: demo\nsource:\n  postgres:\n    url: %s\ntables:\n", d.source.URL(demoSource))
+	for _, t := range demoTables {
+		fmt.Fprintf(&b, "  - table: public.%s\n", t)
+	}
+	fmt.Fprintf(&b, "kafka: embedded\nregistry: embedded\nsinks:\n  - name: %s\n    group: %s\n    postgres:\n      url: %s\n    topics:\n",
+		demoSink, demoGroup, d.target.URL(demoTarget))
+	for _, t := range demoTables {
+		fmt.Fprintf(&b, "      - public.%s\n", t)
+	}
+	fmt.Fprintf(&b, "admin:\n  listen: \"off\"\ndata_dir: %s\n", d.dir)
+	path := d.configPath()
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	var err error
+	d.conf, err = config.Load(path)
+	return err
+}
+
+func (d *demo) configPath() string { return filepath.Join(d.dir, "cdc.yml") }
+
+// explain prints how to look inside.
+func (d *demo) explain() {
+	self := os.Args[0]
+	if strings.Contains(self, "go-build") {
+		self = "go run ./cmd/cdc"
+	}
+	fmt.Fprintf(d.out, "Look inside, in another terminal:\n"+
+		"  psql '%s'\n"+
+		"  psql '%s'\n"+
+		"  %s tail public.orders --follow --brokers %s --registry %s\n"+
+		"  curl http://%s/metrics\n"+
+		"  less %s\n",
+		d.source.URL(demoSource), d.target.URL(demoTarget), self, strings.Join(d.conf.Kafka.Brokers, ","), d.conf.Registry.URL,
+		d.adm.listener.Addr(), d.logFile.Name())
+}
