@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"sync"
 	"time"
 
@@ -23,7 +24,7 @@ type health struct {
 	State string `json:"state"` // for people
 }
 
-// admin serves /livez, /readyz and /metrics.
+// admin serves /livez, /readyz, /metrics and /debug/pprof/.
 type admin struct {
 	registry *prometheus.Registry
 	server   *http.Server
@@ -54,6 +55,9 @@ func startAdmin(addr string, log *slog.Logger) (*admin, error) {
 	mux.HandleFunc("GET /livez", a.probe(func(h health) bool { return h.Live }))
 	mux.HandleFunc("GET /readyz", a.probe(func(h health) bool { return h.Ready }))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{Registry: a.registry}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index) // heap, goroutine, …
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	a.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		defer close(a.done)
@@ -61,7 +65,7 @@ func startAdmin(addr string, log *slog.Logger) (*admin, error) {
 			log.Error("admin server ended", "error", err)
 		}
 	}()
-	log.Info("admin server listens", "address", a.listener.Addr().String(), "paths", "/livez /readyz /metrics")
+	log.Info("admin server listens", "address", a.listener.Addr().String(), "paths", "/livez /readyz /metrics /debug/pprof/")
 	return a, nil
 }
 

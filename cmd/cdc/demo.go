@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -58,6 +59,7 @@ type demo struct {
 	source, target *embedded.Postgres
 	conf           *config.Config
 	adm            *admin
+	began          bool // the load did
 }
 
 func (c *demoCmd) Run(a *app) (err error) {
@@ -68,7 +70,7 @@ func (c *demoCmd) Run(a *app) (err error) {
 	if c.JSON {
 		d.out = a.stderr
 	}
-	if d.dir, err = os.MkdirTemp("", "cdc-demo-"); err != nil {
+	if d.dir, err = demoFolder(); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
 	defer func() { err = errors.Join(err, d.clear(err)) }()
@@ -83,8 +85,8 @@ func (c *demoCmd) Run(a *app) (err error) {
 	d.log = slog.New(slog.NewTextHandler(d.logFile, nil))
 	result, err := d.run(a)
 	if err != nil {
-		if a.ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			fmt.Fprintln(d.out, "stopped before the demo had begun")
+		if a.ctx.Err() != nil && !d.began {
+			fmt.Fprintln(d.out, "Stopped before the demo had begun.")
 			return errSilent
 		}
 		return fmt.Errorf("demo: %w", err)
@@ -100,6 +102,24 @@ func (c *demoCmd) Run(a *app) (err error) {
 		return errSilent
 	}
 	return nil
+}
+
+// demoFolder makes a folder among the temporary files, or in the user's cache
+// where those may not be written.
+func demoFolder() (string, error) {
+	dir, err := os.MkdirTemp("", "cdc-demo-")
+	if err == nil || !errors.Is(err, fs.ErrPermission) {
+		return dir, err
+	}
+	cache, e := os.UserCacheDir()
+	if e == nil {
+		cache = filepath.Join(cache, "cdc")
+		e = os.MkdirAll(cache, 0o700)
+	}
+	if e != nil {
+		return "", errors.Join(err, e)
+	}
+	return os.MkdirTemp(cache, "demo-")
 }
 
 // clear removes the folder, unless it is to be kept or something went wrong.
@@ -181,6 +201,7 @@ func (d *demo) parts(s *setup) []part {
 // exercise puts load on the shop, waits until all has arrived, and compares.
 // When it returns nil the parts still run; when they ended, their error is it.
 func (d *demo) exercise(ctx context.Context, a *app, watch *watch, seeded int64, ended chan error) (*demoResult, error) {
+	d.began = true
 	busy, stopLoad := context.WithTimeout(a.ctx, d.cmd.Duration)
 	defer stopLoad()
 	load := &load{url: d.source.URL(demoSource), rate: d.cmd.Rate, bound: d.cmd.Rows}
