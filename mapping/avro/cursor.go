@@ -23,7 +23,7 @@ var (
 	errTime     = errors.New("a time of day outside 0 to 24 hours")
 	errRange    = errors.New("a time beyond what microseconds hold")
 	errNumber   = errors.New("text that is not a decimal number")
-	errOutput   = errors.New("too large as JSON")
+	errOutput   = errors.New("out of proportion to its bytes")
 	errTrailing = errors.New("bytes after the record's end")
 )
 
@@ -37,6 +37,7 @@ type cursor struct {
 	b     []byte
 	pos   int
 	empty int // items read that took no byte
+	limit int // of the length of what is written elsewhere, in bytes
 	err   error
 }
 

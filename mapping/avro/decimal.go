@@ -11,7 +11,7 @@ import (
 // through limbs on the stack.
 
 var (
-	errNotFinite = errors.New("Avro's decimal has no NaN and no infinity")
+	errNotFinite = errors.New("a decimal of Avro has no NaN and no infinity")
 	errNotNumber = errors.New("not a decimal number")
 	errPrecision = errors.New("more digits than the precision")
 	errScale     = errors.New("more digits after the point than the scale")
@@ -156,7 +156,7 @@ func appendLongDecimal(dst, text []byte, precision, scale, size int) ([]byte, er
 		inChunk     int
 		significant int
 		fraction    = -1 // digits after the point so far; -1 before it
-		any         bool
+		digit       bool // there was one
 	)
 	add := func(d uint64) {
 		if significant == 0 && d == 0 {
@@ -175,7 +175,7 @@ func appendLongDecimal(dst, text []byte, precision, scale, size int) ([]byte, er
 	for _, c := range digits {
 		switch d := c - '0'; {
 		case d <= 9:
-			any = true
+			digit = true
 			if fraction >= 0 {
 				if fraction == scale {
 					if d != 0 {
@@ -192,7 +192,7 @@ func appendLongDecimal(dst, text []byte, precision, scale, size int) ([]byte, er
 			return dst, notNumber(text)
 		}
 	}
-	if !any {
+	if !digit {
 		return dst, notNumber(text)
 	}
 	for range scale - max(fraction, 0) {

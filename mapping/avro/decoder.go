@@ -105,7 +105,7 @@ func (d *Decoder) Decode(body []byte, dst []replication.Value, mem *Memory) erro
 	if len(dst) != len(d.steps) {
 		return fmt.Errorf("decode record: %d values for %d columns", len(dst), len(d.steps))
 	}
-	c := cursor{b: body}
+	c := cursor{b: body, limit: len(mem.bytes) + outputLimit(len(body))}
 	for i := range d.steps {
 		d.steps[i].read(&c, &dst[i], mem)
 		if c.err != nil {
@@ -310,7 +310,7 @@ func (s *readStep) read(c *cursor, dst *replication.Value, mem *Memory) {
 		s.readArray(c, dst, mem)
 	case decodeGeneric:
 		start := len(mem.bytes)
-		w := writer{c: c, strict: true, limit: start + outputLimit(len(c.b))}
+		w := writer{c: c, strict: true}
 		mem.bytes = w.value(mem.bytes, s.node, 0)
 		*dst = replication.BytesValue(replication.KindJSON, mem.bytes[start:len(mem.bytes):len(mem.bytes)])
 	}
@@ -324,6 +324,10 @@ func (s *readStep) readDecimal(c *cursor, b []byte, dst *replication.Value, mem 
 	var err error
 	if mem.bytes, err = appendDecimalText(mem.bytes, b, s.scale); err != nil {
 		c.fail(err)
+		return
+	}
+	if len(mem.bytes) > c.limit { // a byte at a large scale is a long text
+		c.fail(errOutput)
 		return
 	}
 	*dst = replication.BytesValue(replication.KindDecimal, mem.bytes[start:len(mem.bytes):len(mem.bytes)])

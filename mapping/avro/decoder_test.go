@@ -231,6 +231,14 @@ func TestOutputIsBounded(t *testing.T) {
 	if _, err := JSON(s, body); !errors.Is(err, errOutput) {
 		t.Errorf("JSON: error %v", err)
 	}
+	// So must not decimals of 1,000 digits after the point.
+	schema = oneField(`{"type":"array","items":{"type":"bytes","logicalType":"decimal","precision":1000,"scale":1000}}`)
+	body = append([]byte{0xa0, 0x9c, 0x01}, bytes.Repeat([]byte{2, 1}, 10_000)...)
+	body = append(body, 0)
+	mem = Memory{}
+	if err := decoder(t, schema).Decode(body, make([]replication.Value, 1), &mem); !errors.Is(err, errOutput) || mem.Size() > 6<<20 {
+		t.Errorf("decimals: error %v, %d bytes", err, mem.Size())
+	}
 }
 
 func TestDecodeIntoTheWrongLength(t *testing.T) {

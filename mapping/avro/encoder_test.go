@@ -148,7 +148,7 @@ func TestAppendErrors(t *testing.T) {
 		{"another kind", replication.Column{Kind: replication.KindInt, Bits: 32}, replication.BoolValue(true), "a value of kind bool where the column's kind is int"},
 		{"not UTF-8", replication.Column{Kind: replication.KindString}, replication.StringValue(replication.KindString, "a\xff"), "text that is not UTF-8"},
 		{"JSON that is not UTF-8", replication.Column{Kind: replication.KindJSON}, replication.StringValue(replication.KindJSON, "\"\xc0\xaf\""), "text that is not UTF-8"},
-		{"NaN", replication.Column{Kind: replication.KindDecimal, Precision: 5, Scale: 2}, replication.StringValue(replication.KindDecimal, "NaN"), "column c: value NaN: Avro's decimal has no NaN"},
+		{"NaN", replication.Column{Kind: replication.KindDecimal, Precision: 5, Scale: 2}, replication.StringValue(replication.KindDecimal, "NaN"), "column c: value NaN: a decimal of Avro has no NaN"},
 		{"precision", replication.Column{Kind: replication.KindDecimal, Precision: 5, Scale: 2}, replication.StringValue(replication.KindDecimal, "12345.6"), "column c: value 12345.6: more digits than the precision"},
 		{"scale", replication.Column{Kind: replication.KindDecimal, Precision: 5, Scale: 2}, replication.StringValue(replication.KindDecimal, "0.001"), "more digits after the point than the scale"},
 		{"date", replication.Column{Kind: replication.KindDate}, replication.NumValue(replication.KindDate, math.MaxInt32), "beyond the range of Avro's date"},

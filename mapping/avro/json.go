@@ -32,8 +32,8 @@ func JSON(s *Schema, body []byte) ([]byte, error) {
 	if s == nil || s.root == nil {
 		return nil, errors.New("render record: no schema")
 	}
-	c := cursor{b: body}
-	w := writer{c: &c, limit: outputLimit(len(body))}
+	c := cursor{b: body, limit: outputLimit(len(body))}
+	w := writer{c: &c}
 	out := w.value(nil, s.root, 0)
 	if c.err == nil && c.left() > 0 {
 		c.err = errTrailing
@@ -46,15 +46,15 @@ func JSON(s *Schema, body []byte) ([]byte, error) {
 
 const maxDepth = 100
 
-// outputLimit bounds the JSON of a record in bytes: few bytes of a hostile one
-// could name long symbols and wide records over and over.
+// outputLimit bounds what a body becomes, in bytes: few bytes of a hostile one
+// could name long symbols, wide records and decimals of a large scale over and
+// over.
 func outputLimit(body int) int { return 1<<20 + 64*body }
 
 // writer walks a record by its schema and appends it as JSON.
 type writer struct {
 	c      *cursor
 	strict bool // text that is not UTF-8 is an error
-	limit  int  // of the output's length
 }
 
 func (w *writer) value(dst []byte, n *node, depth int) []byte {
@@ -62,7 +62,7 @@ func (w *writer) value(dst []byte, n *node, depth int) []byte {
 	if depth > maxDepth {
 		c.fail(errDepth)
 	}
-	if len(dst) > w.limit {
+	if len(dst) > c.limit {
 		c.fail(errOutput)
 	}
 	if c.err != nil {

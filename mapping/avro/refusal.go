@@ -3,6 +3,7 @@ package avro
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -23,6 +24,13 @@ func (r *Registry) refuse(subject string, err error) error {
 		return &replication.Refusal{
 			Problem: "schema registry " + r.url + ": its certificate is not trusted",
 			Remedy:  "name the certificate authority that signed it in registry.tls.ca",
+			Err:     err,
+		}
+	}
+	if notRegistry(err) {
+		return &replication.Refusal{
+			Problem: "what answers at " + r.url + " is no schema registry",
+			Remedy:  "set registry.url to the root of the Confluent API, with https:// if it speaks TLS: curl " + r.url + "/subjects must answer with a JSON array",
 			Err:     err,
 		}
 	}
@@ -66,6 +74,20 @@ func (r *Registry) refuse(subject string, err error) error {
 		Problem: fmt.Sprintf("subject %s: the schema registry answers %d: %s", subject, answer.StatusCode, answer.Error()),
 		Remedy:  "check registry.url and the registry's own log",
 	}
+}
+
+var errNoID = errors.New("the answer has no schema id")
+
+// notRegistry reports whether the answer is one that no registry gives: no
+// JSON, or HTTP where TLS was asked for.
+func notRegistry(err error) bool {
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return true
+	}
+	return errors.Is(err, errNoID) || errors.Is(err, http.ErrSchemeMismatch)
 }
 
 // unusable turns what the registry answered for an id or a reference into

@@ -129,6 +129,9 @@ func (r *Registry) ID(ctx context.Context, subject, schema string) (int, error) 
 			id, err = r.client.RegisterSchema(ctx, subject, sr.Schema{Schema: schema}, -1, -1)
 			return err
 		})
+		if err == nil && id <= 0 {
+			err = errNoID
+		}
 		if err != nil {
 			return 0, r.refuse(subject, err)
 		}
@@ -271,8 +274,10 @@ func transient(err error) bool {
 	if answer, ok := errors.AsType[*sr.ResponseError](err); ok {
 		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusRequestTimeout
 	}
-	_, badCertificate := errors.AsType[*tls.CertificateVerificationError](err)
-	return !badCertificate
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return false
+	}
+	return !notRegistry(err)
 }
 
 // get returns the entry of a key, making it when it is new.

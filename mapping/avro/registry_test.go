@@ -391,6 +391,19 @@ func TestCheck(t *testing.T) {
 	if len(wrong) != 1 || wrong[0].Level != replication.LevelError || !strings.Contains(wrong[0].Remedy, "registry.url") {
 		t.Errorf("a server that is no registry: %+v", wrong)
 	}
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }))
+	defer page.Close()
+	for _, url := range []string{page.URL, strings.Replace(page.URL, "http:", "https:", 1)} {
+		// Nothing to wait for, neither here nor in ID.
+		web := registry(t, RegistryConfig{URL: url})
+		if got := web.Check(t.Context()); len(got) != 1 || got[0].Level != replication.LevelError || !strings.Contains(got[0].Problem, "is no schema registry") {
+			t.Errorf("%s, a web page: %+v", url, got)
+		}
+		_, err := web.ID(t.Context(), "s", "{}")
+		if got := refusal(t, err); !strings.Contains(got.Remedy, "https:// if it speaks TLS") {
+			t.Errorf("%s, a web page: %v", url, got)
+		}
+	}
 	server.Close()
 	gone := registry(t, RegistryConfig{URL: server.URL}).Check(t.Context())
 	if len(gone) != 1 || gone[0].Level != replication.LevelError || !strings.Contains(gone[0].Remedy, "curl "+server.URL+"/subjects") {
