@@ -44,6 +44,10 @@ type Row struct {
 	// New says that every record of this key in the batch was a read or an
 	// insert, so that the target most likely has no such row.
 	New bool
+	// Replace says that the batch deleted the row before it wrote it again: it
+	// is to be deleted first, so that columns which the record does not have
+	// lose their old values.
+	Replace bool
 	// Values is as long as the Shape's Fields. An Unchanged value leaves the
 	// target's column alone.
 	Values []replication.Value

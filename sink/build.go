@@ -174,10 +174,10 @@ func (b *batch) decode(r *raw, m marks) error {
 		Values: values,
 		Origin: Origin{Topic: r.rec.Topic, Partition: r.rec.Partition, Offset: r.rec.Offset, Key: r.rec.Key},
 	}
-	if last == nil || last.plan.shape != pl.shape || !last.add(key, row) {
+	if last == nil || last.plan.shape != pl.shape {
 		last = b.newRun(t, pl)
-		last.add(key, row)
 	}
+	last.add(key, row)
 	return nil
 }
 

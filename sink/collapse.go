@@ -33,13 +33,11 @@ func (r *run) reset(p *plan) {
 	r.plan, r.rows, r.keys, r.hashes, r.gone, r.used = p, r.rows[:0], r.keys[:0], r.hashes[:0], 0, 0
 }
 
-// add takes the next state of the row that key identifies. It reports false
-// when it cannot stand for both states in one row; the caller then starts a
-// new run.
-func (r *run) add(key []byte, row Row) bool {
+// add takes the next state of the row that key identifies.
+func (r *run) add(key []byte, row Row) {
 	if key == nil {
 		r.append(nil, 0, row)
-		return true
+		return
 	}
 	if 2*(r.used+1) > len(r.slots) {
 		r.grow()
@@ -50,46 +48,36 @@ func (r *run) add(key []byte, row Row) bool {
 	for ; r.slots[i] != 0; i = (i + 1) & mask {
 		if at := r.slots[i] - 1; r.hashes[at] == h && bytes.Equal(r.keys[at], key) {
 			old := &r.rows[at]
-			if !merge(old, &row) {
-				return false
-			}
+			merge(old, &row)
 			old.Values = nil
 			r.keys[at] = nil
 			r.gone++
 			r.slots[i] = uint32(len(r.rows)) + 1
 			r.append(key, h, row)
-			return true
+			return
 		}
 	}
 	r.slots[i] = uint32(len(r.rows)) + 1
 	r.used++
 	r.append(key, h, row)
-	return true
 }
 
-// merge turns next into what it is after old. After a delete there is no value
-// to leave unchanged: that cannot be one row.
-func merge(old, next *Row) bool {
-	if next.Delete {
+// merge turns next into what it is after old.
+func merge(old, next *Row) {
+	switch {
+	case next.Delete:
 		next.New = false
-		return true
-	}
-	if old.Delete {
+	case old.Delete:
+		next.New, next.Replace = false, true
+	default:
 		for i := range next.Values {
 			if next.Values[i].IsUnchanged() {
-				return false
+				next.Values[i] = old.Values[i]
 			}
 		}
-		next.New = false
-		return true
+		next.New = next.New && old.New
+		next.Replace = old.Replace
 	}
-	for i := range next.Values {
-		if next.Values[i].IsUnchanged() {
-			next.Values[i] = old.Values[i]
-		}
-	}
-	next.New = next.New && old.New
-	return true
 }
 
 func (r *run) append(key []byte, h uint32, row Row) {

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"cdc/internal/servicetest"
 	"cdc/kafka"
@@ -28,7 +29,8 @@ type world struct {
 	t        testing.TB
 	url      string
 	db       *pgx.Conn
-	cl       *kgo.Client
+	cl       *kgo.Client // produces as the capture does
+	manual   *kgo.Client // produces to the partition that a record names
 	registry *avro.Registry
 	prefix   string
 }
@@ -43,6 +45,9 @@ func newWorld(t testing.TB) *world {
 	w.cl, err = kgo.NewClient(kgo.SeedBrokers(servicetest.Kafka(t)...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
 	must(t, err)
 	t.Cleanup(w.cl.Close)
+	w.manual, err = kgo.NewClient(kgo.SeedBrokers(servicetest.Kafka(t)...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	must(t, err)
+	t.Cleanup(w.manual.Close)
 	w.registry, err = avro.NewRegistry(avro.RegistryConfig{URL: servicetest.Registry(t), Mode: avro.Register})
 	must(t, err)
 	return w
@@ -252,4 +257,37 @@ func (w *world) dump(query string) string {
 	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	must(w.t, err)
 	return strings.Join(lines, "\n")
+}
+
+func (w *world) exec(sql string) {
+	w.t.Helper()
+	_, err := w.db.Exec(context.Background(), sql)
+	must(w.t, err)
+}
+
+func (w *world) admin() *kadm.Client { return kadm.NewClient(w.cl) }
+
+func tableConfig(topic, schema, table string, key ...string) sink.TableConfig {
+	return sink.TableConfig{Topic: topic, Schema: schema, Table: table, Key: key}
+}
+
+// kick removes a member from its group.
+func (w *world) kick(group, member string) {
+	w.t.Helper()
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = group
+	m := kmsg.NewLeaveGroupRequestMember()
+	m.MemberID = member
+	req.Members = append(req.Members, m)
+	_, err := req.RequestWith(w.t.Context(), w.cl)
+	must(w.t, err)
+}
+
+// deleteRecords moves the start of a topic's only partition.
+func (w *world) deleteRecords(topic string, to int64) {
+	w.t.Helper()
+	var o kadm.Offsets
+	o.AddOffset(topic, 0, to, -1)
+	_, err := w.admin().DeleteRecords(w.t.Context(), o)
+	must(w.t, err)
 }

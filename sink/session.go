@@ -48,10 +48,9 @@ type chunk struct {
 
 // rebalanceTimeout is how long the group waits for a member that finishes the
 // batch in its hands; settleTimeout is what such a member takes of it.
-const (
-	rebalanceTimeout = 60 * time.Second
-	settleTimeout    = 40 * time.Second
-)
+const rebalanceTimeout = 60 * time.Second
+
+var settleTimeout = 40 * time.Second // shorter in tests
 
 // session runs until ctx ends (nil), the membership fails (ErrFenced), or the
 // sink has to stop (any other error).

@@ -190,9 +190,12 @@ func (p *plan) split(rows []sink.Row, optimistic bool) {
 	p.deletes, p.news, p.upserts = p.deletes[:0], p.news[:0], p.upserts[:0]
 	clear(p.partial)
 	for i := range rows {
-		switch r := &rows[i]; {
-		case r.Delete:
+		r := &rows[i]
+		if r.Delete || r.Replace {
 			p.deletes = append(p.deletes, int32(i))
+		}
+		switch {
+		case r.Delete:
 		case p.hasUnchanged(r.Values):
 			set := make([]byte, len(r.Values))
 			for _, c := range p.cols {

@@ -273,3 +273,14 @@ func TestTableThatChangesWhileRunning(t *testing.T) {
 		t.Errorf("after a drop: %s", got)
 	}
 }
+
+func TestReplaceResetsColumnsTheRecordLacks(t *testing.T) {
+	tg := newTarget(t, Config{})
+	tg.exec("CREATE TABLE t (id bigint PRIMARY KEY, note text, mine text DEFAULT 'default')")
+	tg.exec("INSERT INTO t VALUES (1, 'a', 'old'), (2, 'b', 'old')")
+	tg.apply(shape(id(), note()), sink.Row{Replace: true, Values: []replication.Value{num(1), str("new")}}, row(num(2), str("new")),
+		sink.Row{Replace: true, Values: []replication.Value{num(3), replication.Unchanged}})
+	if got := tg.dump("SELECT * FROM t ORDER BY id"); got != "1|new|default\n2|new|old\n3|NULL|default" {
+		t.Errorf("got %s", got)
+	}
+}
