@@ -211,7 +211,7 @@ func (s *stream) run(ctx context.Context) {
 	var retry backoff
 	down := false // the state as it was logged last
 	for {
-		began := time.Now()
+		end := s.dec.end
 		err := s.session(ctx, func() {
 			if down {
 				s.log.Info("replication connection is back", "slot", s.cfg.Slot, "lsn", s.dec.end.String(), "attempts", retry.attempts)
@@ -221,8 +221,8 @@ func (s *stream) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			err = errClosing
 		}
-		if s.connected.Swap(false) && time.Since(began) > time.Minute {
-			retry = backoff{}
+		if s.connected.Swap(false) && s.dec.end != end {
+			retry = backoff{} // it got somewhere
 		}
 		if err == errClosing || !s.retriable(err, &retry) {
 			err = s.explain(ctx, err)

@@ -102,7 +102,7 @@ func describe(c *replication.Change) string {
 		b.WriteString(" " + img.name)
 		for i, v := range img.vals {
 			text := v.String()
-			if len(text) > 40 {
+			if len(text) > 60 {
 				text = fmt.Sprintf("%s…%d", text[:10], len(text))
 			}
 			fmt.Fprintf(&b, " %s=%s", c.Table.Columns[i].Name, text)
