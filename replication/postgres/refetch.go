@@ -69,9 +69,13 @@ func (r *refetcher) fill(ctx context.Context, b *batch) (rest *batch, err error)
 	if err := r.patiently(ctx, func() error { return r.awaitVisible(ctx, b, todo) }); err != nil {
 		return nil, err
 	}
-	for spent := 0; len(todo) > 0; {
+	spent := 0
+	for len(todo) > 0 {
 		if spent >= r.budget {
-			return cut(ctx, b, int(todo[0]), todo)
+			if rest, err = cut(ctx, b, int(todo[0]), todo); err != nil {
+				return nil, err
+			}
+			break
 		}
 		n := min(r.rows, len(todo))
 		var read int
@@ -87,7 +91,8 @@ func (r *refetcher) fill(ctx context.Context, b *batch) (rest *batch, err error)
 		r.rows = max(1, min(maxRefetchRows, 2*r.rows, r.budget*n/max(read, 1)))
 		todo = append(open, todo[n:]...)
 	}
-	return nil, nil
+	b.Bytes += spent
+	return rest, nil
 }
 
 // patiently runs f until it succeeds or fails for good.
@@ -428,7 +433,6 @@ func (r *refetcher) readGroup(ctx context.Context, conn *pgconn.PgConn, b *batch
 		}
 	}
 	_, err = result.Close()
-	b.Bytes += read
 	return read, left, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -474,4 +475,55 @@ func TestProgress(t *testing.T) {
 	if st := s.Stats(); st.SnapshotRows != 3000 {
 		t.Errorf("stats %+v", st)
 	}
+}
+
+// BenchmarkSnapshot reads a table of 10 columns, by the source and by a bare
+// COPY that throws the bytes away.
+func BenchmarkSnapshot(b *testing.B) {
+	d := newTestDB(b)
+	const rows = 200_000
+	d.exec(`CREATE TABLE t (id bigint PRIMARY KEY, customer int, name text, note text, total numeric(12,2), at timestamptz, paid bool, weight float8, day date, hash bytea)`)
+	d.exec(fmt.Sprintf(`INSERT INTO t SELECT g, g %% 1000, 'customer number ' || g, 'some note that is a bit longer than the name', g / 100.0, now(), g %% 2 = 0, g / 4.0, current_date,
+		decode('000102030405060708090a0b0c0d0e0f', 'hex') FROM generate_series(1, %d) g`, rows))
+	d.exec(`VACUUM ANALYZE t`)
+	b.Run("source", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			cfg := d.config("public.t")
+			b.StopTimer() // the slot waits for transactions of others
+			s := mustOpen(b, cfg)
+			n := 0
+			b.StartTimer()
+			for {
+				batch, err := s.Next(b.Context())
+				if err != nil {
+					b.Fatal(err)
+				}
+				n += len(batch.Changes)
+				pos := batch.Position
+				batch.Release()
+				if pos != "" {
+					break
+				}
+			}
+			if n != rows {
+				b.Fatalf("read %d rows", n)
+			}
+			b.StopTimer()
+			mustClose(b, s)
+			if _, err := Drop(b.Context(), cfg); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+		b.ReportMetric(float64(b.N)*rows/b.Elapsed().Seconds(), "rows/s")
+	})
+	b.Run("copy", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := d.conn.PgConn().CopyTo(b.Context(), io.Discard, `COPY t TO STDOUT`); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.N)*rows/b.Elapsed().Seconds(), "rows/s")
+	})
 }
