@@ -18,16 +18,20 @@ type buffer struct {
 
 func (b *buffer) init(max int) { b.max, b.room = max, make(chan struct{}, 1) }
 
+// try takes n bytes if they fit, or if nothing else is held.
+func (b *buffer) try(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.used != 0 && b.used+n > b.max {
+		return false
+	}
+	b.used += n
+	return true
+}
+
 // acquire takes n bytes, waiting until they fit or nothing else is held.
 func (b *buffer) acquire(ctx context.Context, n int, closed <-chan struct{}) error {
-	for {
-		b.mu.Lock()
-		if b.used == 0 || b.used+n <= b.max {
-			b.used += n
-			b.mu.Unlock()
-			return nil
-		}
-		b.mu.Unlock()
+	for !b.try(n) {
 		select {
 		case <-b.room:
 		case <-ctx.Done():
@@ -36,6 +40,7 @@ func (b *buffer) acquire(ctx context.Context, n int, closed <-chan struct{}) err
 			return errClosed
 		}
 	}
+	return nil
 }
 
 func (b *buffer) release(n int) {

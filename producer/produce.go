@@ -35,14 +35,13 @@ func (p *Producer) Produce(ctx context.Context, r *mapping.Records, done func(er
 	c.begin(r, done)
 	err := p.broken()
 	if err == nil {
-		err = p.buffer.acquire(ctx, c.bytes, p.closed)
+		err = p.acquire(ctx, c.bytes)
 	}
 	if err != nil {
 		c.bytes = 0
 	}
-	n := 0
-	for ; n < len(r.List) && err == nil; n++ {
-		err = c.produce(ctx, n)
+	for i := 0; i < len(r.List) && err == nil; i++ {
+		err = c.add(ctx, i)
 	}
 	if err != nil {
 		c.fail(err)
@@ -50,9 +49,17 @@ func (p *Producer) Produce(ctx context.Context, r *mapping.Records, done func(er
 			p.failed.CompareAndSwap(nil, &err)
 		}
 	}
-	// Records that were not handed over, and the hold that kept the count from
-	// reaching zero early.
-	c.settle(int64(len(r.List)-n) + 1)
+	p.gather.put(c, r.Bytes())
+}
+
+// acquire takes n bytes from the buffer. Before it waits it hands over what is
+// being gathered, which else could never be acknowledged.
+func (p *Producer) acquire(ctx context.Context, n int) error {
+	if p.buffer.try(n) {
+		return nil
+	}
+	p.gather.handOver()
+	return p.buffer.acquire(ctx, n, p.closed)
 }
 
 // call is one call of Produce under way, and the memory of its records. It is
@@ -61,13 +68,20 @@ type call struct {
 	p       *Producer
 	r       *mapping.Records
 	done    func(error)
-	slab    []kgo.Record // one for each of r.List
-	bytes   int          // taken from the buffer
+	slab    []kgo.Record // one for each of r.List, as far as they are ready
+	others  map[int]other
+	bytes   int // taken from the buffer
 	runs    []run
 	topic   *topic // of the last record
 	pending atomic.Int64
 	err     atomic.Pointer[error]
 	promise func(*kgo.Record, error) // one func value for all records
+}
+
+// other is what goes in place of a record of the slab.
+type other struct {
+	letter     *kgo.Record // a dead letter
+	everywhere bool        // a copy to every partition
 }
 
 // run counts consecutive records of one topic, for the metrics.
@@ -86,43 +100,72 @@ func (c *call) begin(r *mapping.Records, done func(error)) {
 	c.runs = c.runs[:0]
 	c.err.Store(nil)
 	if cap(c.slab) < len(r.List) {
-		c.slab = make([]kgo.Record, len(r.List), max(len(r.List), 2*cap(c.slab)))
+		c.slab = make([]kgo.Record, 0, max(len(r.List), 2*cap(c.slab)))
 	}
-	c.slab = c.slab[:len(r.List)]
-	c.bytes = len(r.Buf) + len(r.List)*perRecord
-	c.pending.Store(int64(len(r.List)) + 1)
+	c.slab = c.slab[:0]
+	c.others = nil
+	c.bytes = r.Bytes() + len(r.List)*perRecord
 }
 
-// produce hands record i over.
-func (c *call) produce(ctx context.Context, i int) error {
+// add makes record i ready.
+func (c *call) add(ctx context.Context, i int) error {
 	m := &c.r.List[i]
 	if c.topic == nil || c.topic.name != m.Topic {
 		t, err := c.p.topic(ctx, Topic{Name: m.Topic, Keyed: m.Key != nil})
 		if err != nil {
-			c.settle(1)
 			return err
 		}
 		c.topic = t
 		c.runs = append(c.runs, run{topic: t})
 	}
-	k := &c.slab[i]
-	*k = kgo.Record{
+	c.slab = append(c.slab, kgo.Record{
 		Topic: m.Topic, Key: m.Key, Value: m.Value, Headers: headers(m.Headers),
 		Timestamp: time.UnixMicro(m.Time), Partition: hashed,
-	}
-	size := recordBatchSize(k)
-	if size > c.topic.limit {
-		return c.tooLarge(ctx, m, k, size)
+	})
+	k := &c.slab[i]
+	if size := recordBatchSize(k); size > c.topic.limit {
+		letter, err := c.tooLarge(ctx, m, k, size)
+		if err != nil {
+			c.slab = c.slab[:i]
+			return err
+		}
+		c.instead(i, other{letter: letter})
+		return nil
 	}
 	last := &c.runs[len(c.runs)-1]
 	last.records++
 	last.bytes += len(k.Key) + len(k.Value)
 	if m.AllPartitions {
-		c.everywhere(k)
-		return nil
+		c.instead(i, other{everywhere: true})
 	}
-	c.p.client.Produce(context.Background(), k, c.promise)
 	return nil
+}
+
+func (c *call) instead(i int, o other) {
+	if c.others == nil {
+		c.others = map[int]other{}
+	}
+	c.others[i] = o
+}
+
+// handOver gives the records that are ready to kgo, which does not block.
+func (c *call) handOver() {
+	// The count of the records, and one more so that it cannot reach zero early.
+	c.pending.Store(int64(len(c.slab)) + 1)
+	ctx, client := context.Background(), c.p.client
+	for i := range c.slab {
+		if c.others != nil {
+			if o, ok := c.others[i]; ok && o.everywhere {
+				c.everywhere(&c.slab[i])
+				continue
+			} else if ok {
+				client.Produce(ctx, o.letter, c.promise)
+				continue
+			}
+		}
+		client.Produce(ctx, &c.slab[i], c.promise)
+	}
+	c.settle(1)
 }
 
 // everywhere sends k to every partition. The partitioner counts them, as kgo
@@ -141,41 +184,42 @@ func (c *call) everywhere(k *kgo.Record) {
 	}
 }
 
-// tooLarge sends k to the dead letters if that was chosen, else returns why
-// not, as a *mapping.RowError.
-func (c *call) tooLarge(ctx context.Context, m *mapping.Record, k *kgo.Record, size int) error {
+// tooLarge returns the dead letter for k if that was chosen, else why k cannot
+// be published, as a *mapping.RowError.
+func (c *call) tooLarge(ctx context.Context, m *mapping.Record, k *kgo.Record, size int) (*kgo.Record, error) {
 	why := &tooLargeError{topic: c.topic.name, size: size, limit: c.topic.limit}
 	rowErr := rowError(m, why)
 	if c.p.conf.OnError != OnErrorDeadLetter {
-		c.settle(1)
-		return rowErr
+		return nil, rowErr
 	}
 	t, err := c.p.deadLetterTopic(ctx)
 	if err != nil {
-		c.settle(1)
-		return err
+		return nil, err
 	}
 	letter := deadRecord(t.name, k, m, rowErr)
 	if size := recordBatchSize(letter); size > t.limit {
-		c.settle(1)
-		return rowError(m, fmt.Errorf("%w; nor does it fit into the dead-letter topic: %w", why,
+		return nil, rowError(m, fmt.Errorf("%w; nor does it fit into the dead-letter topic: %w", why,
 			&tooLargeError{topic: t.name, size: size, limit: t.limit}))
 	}
 	c.p.log.Warn("record goes to the dead-letter topic", "topic", t.name, "error", rowErr)
 	c.p.metrics.deadLetters.Inc()
-	c.p.client.Produce(context.Background(), letter, c.promise)
-	return nil
+	return letter, nil
 }
 
 // acknowledged is the promise of every record. kgo runs promises one after the
 // other on one goroutine.
 func (c *call) acknowledged(k *kgo.Record, err error) {
 	if err != nil {
-		err = c.explain(k, err)
-		c.fail(err)
-		c.p.failed.CompareAndSwap(nil, &err)
+		c.refused(k, err)
 	}
 	c.settle(1)
+}
+
+// refused is apart from acknowledged because its error escapes to the heap.
+func (c *call) refused(k *kgo.Record, err error) {
+	err = c.explain(k, err)
+	c.fail(err)
+	c.p.failed.CompareAndSwap(nil, &err)
 }
 
 func (c *call) fail(err error) { c.err.CompareAndSwap(nil, &err) }

@@ -130,31 +130,3 @@ func TestProduceOrderPerKey(t *testing.T) {
 		t.Fatalf("%d keys, want %d", len(last), keys)
 	}
 }
-
-func TestCheckpoints(t *testing.T) {
-	p := open(t, nil)
-	topic := servicetest.Name(t, "checkpoints")
-	dropTopics(t, p, topic)
-	ctx := t.Context()
-	c := p.Checkpoints(topic, "shop")
-	if pos, err := c.Load(ctx); err != nil || pos != "" {
-		t.Fatalf("load of nothing: %q, %v", pos, err)
-	}
-	for i := range 5 {
-		if err := c.Save(ctx, replication.Position(fmt.Sprintf(`{"lsn":"0/%d"}`, i))); err != nil {
-			t.Fatal(err)
-		}
-		if err := p.Checkpoints(topic, "other").Save(ctx, "x"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if pos, err := p.Checkpoints(topic, "shop").Load(ctx); err != nil || pos != `{"lsn":"0/4"}` {
-		t.Fatalf("load: %q, %v", pos, err)
-	}
-	if err := c.Delete(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if pos, err := c.Load(ctx); err != nil || pos != "" {
-		t.Fatalf("load of a deleted one: %q, %v", pos, err)
-	}
-}
