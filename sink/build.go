@@ -109,15 +109,15 @@ func (b *batch) add(ctx context.Context, schemas SchemaSource, p *partition, r *
 	m := readMarks(r.Headers)
 	pl, err := p.plan(ctx, schemas, r)
 	if err == nil {
-		raw := raw{part: p, plan: pl, rec: r}
 		if m.op == replication.OpTruncate && r.Value == nil {
-			b.truncate = &raw
+			b.truncate = &raw{part: p, plan: pl, rec: r}
 			return nil
 		}
-		if err = b.decode(&raw, m); err == nil {
-			b.raw = append(b.raw, raw)
+		b.raw = append(b.raw, raw{part: p, plan: pl, rec: r})
+		if err = b.decode(&b.raw[len(b.raw)-1], m); err == nil {
 			return nil
 		}
+		b.raw = b.raw[:len(b.raw)-1]
 	}
 	if _, ok := errors.AsType[*recordError](err); !ok {
 		return fmt.Errorf("topic %s: %w", r.Topic, err)

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"encoding/hex"
 	"math"
 	"strconv"
 
@@ -30,11 +31,7 @@ func appendText(dst []byte, v replication.Value, bits uint8) []byte {
 	case replication.KindFloat:
 		return appendFloat(dst, v.Float(), bits)
 	case replication.KindBytes:
-		dst = append(dst, '\\', 'x')
-		for _, b := range v.Bytes() {
-			dst = append(dst, hexDigits[b>>4], hexDigits[b&15])
-		}
-		return dst
+		return hex.AppendEncode(append(dst, '\\', 'x'), v.Bytes())
 	case replication.KindDate:
 		return appendDate(dst, v.Int())
 	case replication.KindTime:
@@ -253,7 +250,9 @@ func appendCopy(dst []byte, v replication.Value, bits uint8) []byte {
 	switch v.Kind() {
 	case replication.KindNull, replication.KindUnchanged:
 		return append(dst, '\\', 'N')
-	case replication.KindString, replication.KindJSON, replication.KindBytes, replication.KindArray, replication.KindDecimal:
+	case replication.KindBytes:
+		return hex.AppendEncode(append(dst, '\\', '\\', 'x'), v.Bytes())
+	case replication.KindString, replication.KindJSON, replication.KindArray, replication.KindDecimal:
 		start := len(dst)
 		dst = appendText(dst, v, bits)
 		return escapeTail(dst, start, &copyEscapes)
