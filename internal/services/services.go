@@ -167,6 +167,18 @@ func (s *Server) Start(ctx context.Context) (started bool, err error) {
 		return false, s.await(ctx)
 	}
 	st := s.load()
+	// A server keeps its ports: clients know them. A killed one lets go of them a
+	// moment later.
+	for range 100 {
+		if len(st.Ports) != s.kind.ports() || free(st.Ports) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 	if len(st.Ports) != s.kind.ports() || !free(st.Ports) {
 		if st.Ports, err = s.home.choose(s.kind.ports()); err != nil {
 			return false, err
@@ -295,7 +307,8 @@ func (h *Home) StopAll(ctx context.Context) error {
 }
 
 // born is the start time of a process, 0 when there is none or when it has
-// ended and merely waits to be collected.
+// ended and merely waits to be collected. One of which threads are left has not:
+// it still holds its files and ports.
 func born(pid int) uint64 {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -303,8 +316,13 @@ func born(pid int) uint64 {
 	}
 	_, rest, _ := strings.Cut(string(b), ") ")
 	f := strings.Fields(rest)
-	if len(f) < 20 || f[0] == "Z" || f[0] == "X" {
+	if len(f) < 20 || f[0] == "X" {
 		return 0
+	}
+	if f[0] == "Z" {
+		if threads, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task"); err != nil || len(threads) <= 1 {
+			return 0
+		}
 	}
 	n, _ := strconv.ParseUint(f[19], 10, 64)
 	return n
