@@ -16,6 +16,13 @@ var (
 	slotForm   = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
 	topicForm  = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 	prefixForm = regexp.MustCompile(`^[a-zA-Z0-9._-]*$`)
+
+	namespaceForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
+)
+
+const (
+	topicRule     = "letters, digits, '.', '_' and '-' beside {schema} and {table}"
+	namespaceRule = "names of letters, digits and '_', not starting with a digit, with dots between, beside {schema} and {table}"
 )
 
 const nameRule = "lower case letters, digits, - and _, at most 50, not - or _ first"
@@ -23,7 +30,7 @@ const nameRule = "lower case letters, digits, - and _, at most 50, not - or _ fi
 // complete fills in what depends on other fields, and checks fields against
 // each other. It also runs when problems are known already, to report all.
 func (c *Config) complete(d *decoder) {
-	if _, given := d.nodes["name"]; given && !nameForm.MatchString(c.Name) {
+	if _, given := d.nodes["name"]; given && !nameForm.MatchString(c.Name) && !d.hasProblem("name") {
 		d.at("name", "%q must be %s", c.Name, nameRule)
 	}
 	if _, given := d.nodes["source"]; !given && !d.given("sinks") {
@@ -46,7 +53,7 @@ func (c *Config) complete(d *decoder) {
 func (d *decoder) given(path string) bool { _, ok := d.nodes[path]; return ok }
 
 func (c *Config) completeSource(d *decoder) {
-	if d.given("source") && !d.given("source.postgres") {
+	if d.given("source") && !d.given("source.postgres") && !d.hasProblem("source") {
 		d.at("source", "postgres is missing: which database to capture from")
 	}
 	p := c.Source.Postgres
@@ -134,7 +141,7 @@ func (c *Config) completeTables(d *decoder) {
 				first[id] = i
 			}
 		}
-		checkTemplate(d, path+".topic", t.Topic, topicForm)
+		checkTemplate(d, path+".topic", t.Topic, topicForm, topicRule)
 		if len(t.Include) > 0 && len(t.Exclude) > 0 {
 			d.at(path+".exclude", "cannot stand beside include: name the columns to publish, or those to leave out")
 		}
@@ -203,7 +210,7 @@ var placeholder = regexp.MustCompile(`\{[^}]*\}`)
 
 // checkTemplate checks a template whose placeholders have been filled in by a
 // letter against form.
-func checkTemplate(d *decoder, path, template string, form *regexp.Regexp) {
+func checkTemplate(d *decoder, path, template string, form *regexp.Regexp, rule string) {
 	if template == "" {
 		return
 	}
@@ -214,15 +221,15 @@ func checkTemplate(d *decoder, path, template string, form *regexp.Regexp) {
 		}
 	}
 	if !form.MatchString(placeholder.ReplaceAllString(template, "x")) {
-		d.at(path, "%q may hold letters, digits, '.', '_' and '-' beside {schema} and {table}", template)
+		d.at(path, "%q is not made of %s", template, rule)
 	}
 }
 
 func (m *Map) complete(d *decoder) {
-	checkTemplate(d, "map.topic", m.Topic, topicForm)
-	checkTemplate(d, "map.namespace", m.Namespace, regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`))
+	checkTemplate(d, "map.topic", m.Topic, topicForm, topicRule)
+	checkTemplate(d, "map.namespace", m.Namespace, namespaceForm, namespaceRule)
 	if !prefixForm.MatchString(m.Prefix) {
-		d.at("map.prefix", "%q may hold letters, digits, '.', '_' and '-'", m.Prefix)
+		d.at("map.prefix", "%q is not made of letters, digits, '.', '_' and '-'", m.Prefix)
 	}
 }
 
@@ -275,7 +282,7 @@ func (s *SASL) complete(d *decoder) {
 	const path = "kafka.sasl"
 	switch s.Mechanism {
 	case "plain", "scram-sha-256", "scram-sha-512":
-		if s.Username == "" {
+		if s.Username == "" && !d.hasProblem(path+".username") {
 			d.at(path, "username is missing: mechanism %s needs it", s.Mechanism)
 		}
 		if s.Password.IsZero() && !d.hasProblem(path+".password_file") && !d.hasProblem(path+".password") {
@@ -335,7 +342,7 @@ func (c *Config) completeSinks(d *decoder) {
 	for i := range c.Sinks {
 		s := &c.Sinks[i]
 		path := fmt.Sprintf("sinks[%d]", i)
-		if d.given(path+".name") && !nameForm.MatchString(s.Name) {
+		if d.given(path+".name") && !d.hasProblem(path+".name") && !nameForm.MatchString(s.Name) {
 			d.at(path+".name", "%q must be %s", s.Name, nameRule)
 		}
 		if j, twice := names[s.Name]; twice && s.Name != "" {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"cdc/secret"
 )
 
@@ -206,7 +208,9 @@ func Parse(name string, data []byte, env func(string) (string, bool)) (*Config, 
 	c.declare(root)
 	if n := d.load(data); n != nil {
 		d.object(root, n, "")
-		c.complete(d)
+		if n.Kind == yaml.MappingNode {
+			c.complete(d)
+		}
 	}
 	if err := d.errors(); err != nil {
 		return nil, err

@@ -47,12 +47,12 @@ func (d *decoder) errors() error {
 	slices.SortStableFunc(d.problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	return &Errors{d.problems}
+	return &Errors{slices.Compact(d.problems)}
 }
 
 // didYouMean returns the word closest to what was written, when it is close.
 func didYouMean(written string, words []string) string {
-	best, least := "", max(2, len(written)/3)+1
+	best, least := "", max(1, len(written)/3)+1
 	for _, w := range words {
 		if d := distance(strings.ToLower(written), w); d < least {
 			best, least = w, d

@@ -64,7 +64,7 @@ func (k *Kafka) declare(o *object) {
 	optional(o, "sasl", "Authentication.", &k.SASL, (*SASL).declare)
 	o.section("topics", "How topics come to be.", k.Topics.declare)
 	o.choice("compression", &k.Compression, "Compression of records. snappy costs the least time; zstd saves the most space.", "none", "gzip", "snappy", "lz4", "zstd").defaults("snappy")
-	o.duration("linger", &k.Linger, "How long a record may wait for others to share its request with. At 0 records are sent at once, and share a request while an earlier one is under way.").defaults("0s")
+	o.duration("linger", &k.Linger, "How long records may wait for others to share their request with while much is coming in. With little load they are sent at once whatever it is; 0 never waits.").defaults("5ms")
 	o.size("buffer", &k.Buffer, "Memory for records that the brokers have not acknowledged yet. When it is full the capture waits.").defaults("64MiB")
 	o.size("max_record", &k.MaxRecord, "Largest record, before compression. A larger one is an error that names its row, or a dead letter. New topics get it as their max.message.bytes. 0 leaves it to each topic's own max.message.bytes.").defaults("0")
 	o.text("checkpoint_topic", &k.CheckpointTopic, "Compacted topic of the saved positions; connectors may share it. Created when absent, if topics.create allows.").defaults("cdc_checkpoints")
