@@ -221,6 +221,9 @@ func (p *Postgres) initdb(ctx context.Context, passwordFile string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(p.cfg.Programs.Bin, "initdb"), "-D", fresh, "-U", superuser,
 		"--pwfile="+passwordFile, "--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync")
 	p.command(cmd)
+	cmd.SysProcAttr.Setpgid = true // a Ctrl-C in the terminal ends ctx, and that ends initdb
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	cmd.WaitDelay = 5 * time.Second
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

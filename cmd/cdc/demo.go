@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"cdc/config"
@@ -201,8 +202,7 @@ func (d *demo) parts(s *setup) []part {
 // exercise puts load on the shop, waits until all has arrived, and compares.
 // When it returns nil the parts still run; when they ended, their error is it.
 func (d *demo) exercise(ctx context.Context, a *app, watch *watch, seeded int64, ended chan error) (*demoResult, error) {
-	d.began = true
-	busy, stopLoad := context.WithTimeout(a.ctx, d.cmd.Duration)
+	busy, stopLoad := context.WithCancel(a.ctx)
 	defer stopLoad()
 	load := &load{url: d.source.URL(demoSource), rate: d.cmd.Rate, bound: d.cmd.Rows}
 	load.rows.Store(seeded)
@@ -221,9 +221,17 @@ func (d *demo) exercise(ctx context.Context, a *app, watch *watch, seeded int64,
 		case <-working.Done():
 		}
 	}()
-	err := screen.during(func() error { return load.run(busy) })
+	// From here on every committed row is a record, most of them beside the
+	// snapshot that is being read.
+	err := d.awaitSlot(busy)
 	if err == nil {
-		err = context.Cause(working)
+		d.began = true
+		ctx, cancel := context.WithTimeout(busy, d.cmd.Duration)
+		defer cancel()
+		err = screen.during(func() error { return load.run(ctx) })
+	}
+	if cause := context.Cause(working); cause != nil {
+		return nil, cause
 	}
 	if err != nil {
 		return nil, err
@@ -258,6 +266,31 @@ func (d *demo) exercise(ctx context.Context, a *app, watch *watch, seeded int64,
 		}
 	}
 	return result, nil
+}
+
+// awaitSlot waits until the log is kept for the capture.
+func (d *demo) awaitSlot(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, d.source.URL(demoSource))
+	if err != nil {
+		return fmt.Errorf("wait for the capture: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it only read
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ready := false
+		if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_replication_slots WHERE confirmed_flush_lsn IS NOT NULL)`).Scan(&ready); err != nil {
+			return fmt.Errorf("wait for the capture: %w", err)
+		}
+		if ready {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // startServers finds PostgreSQL and starts the two servers side by side.

@@ -27,9 +27,8 @@ type watch struct {
 	mu      sync.Mutex
 	since   int64 // commits from then on are measured: microseconds since 1970; 0: none yet
 	latency histogram
-	mark    string // a transaction's id
-	marks   map[string]kgo.EpochOffset
-	changed chan struct{} // closed and made anew when marks grows
+	mark    string           // a transaction's id
+	marks   map[string]int64 // by topic: the offset of that transaction's record
 }
 
 func demoTopics() []string {
@@ -46,13 +45,13 @@ func startWatch(k kafka.Config) (*watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The topics come to be a moment later.
+	// The topics come to be a moment later: look for them often.
 	client, err := kgo.NewClient(append(opts, kgo.ConsumeTopics(demoTopics()...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.MetadataMinAge(100*time.Millisecond), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
+		kgo.MetadataMinAge(100*time.Millisecond), kgo.MetadataMaxAge(500*time.Millisecond), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
 	if err != nil {
 		return nil, err
 	}
-	w := &watch{client: client, done: make(chan struct{}), marks: map[string]kgo.EpochOffset{}, changed: make(chan struct{})}
+	w := &watch{client: client, done: make(chan struct{}), marks: map[string]int64{}}
 	go func() {
 		defer close(w.done)
 		for {
@@ -96,9 +95,7 @@ func (w *watch) take(fetches kgo.Fetches, now int64) {
 			w.latency.add(now - committed)
 		}
 		if tx == w.mark {
-			w.marks[r.Topic] = kgo.EpochOffset{Offset: r.Offset}
-			close(w.changed)
-			w.changed = make(chan struct{})
+			w.marks[r.Topic] = r.Offset
 		}
 	})
 }
@@ -108,24 +105,10 @@ func (w *watch) take(fetches kgo.Fetches, now int64) {
 // (of one partition) behind all others. The target's own offsets, which it
 // writes with the rows, must have passed them.
 func (d *demo) settle(ctx context.Context, w *watch, l *load) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, settleTimeout,
-		fmt.Errorf("the target has not caught up within %s of the load's end", settleTimeout))
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	if err := d.leaveMark(ctx, w, l); err != nil {
-		return settled(ctx, err)
-	}
-	for {
-		w.mu.Lock()
-		found, changed := len(w.marks) == len(demoTables), w.changed
-		w.mu.Unlock()
-		if found {
-			break
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+		return fmt.Errorf("mark the end of the load: %w", err)
 	}
 	s, err := newSetup(d.conf, d.log, nil)
 	if err != nil {
@@ -133,45 +116,44 @@ func (d *demo) settle(ctx context.Context, w *watch, l *load) error {
 	}
 	target, err := sinkpg.Open(ctx, s.sinkTarget(d.conf.Sinks[0]))
 	if err != nil {
-		return settled(ctx, err)
+		return fmt.Errorf("wait for the target: %w", err)
 	}
 	defer target.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it only read
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
+	left := "nothing is known of it"
 	for {
 		next, err := target.Offsets(ctx, demoGroup, demoTopics())
-		if err != nil {
-			return settled(ctx, err)
-		}
-		if w.passed(next) {
-			return nil
+		if err == nil {
+			if left = w.left(next); left == "" {
+				return nil
+			}
+		} else if ctx.Err() == nil {
+			return fmt.Errorf("wait for the target: %w", err)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return fmt.Errorf("the target has not caught up within %s of the load's end: %s", settleTimeout, left)
 		}
 	}
 }
 
-// settled words an error of settle: the end of its time is one by itself.
-func settled(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return fmt.Errorf("wait for the target: %w", err)
-}
-
-// passed reports whether the target's next offsets lie behind every mark.
-func (w *watch) passed(next map[string]map[int32]int64) bool {
+// left says what the target's next offsets have not passed yet; "" when they
+// lie behind every mark.
+func (w *watch) left(next map[string]map[int32]int64) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for topic, mark := range w.marks {
-		if next[topic][0] <= mark.Offset {
-			return false
+	for _, topic := range demoTopics() {
+		mark, seen := w.marks[topic]
+		switch {
+		case !seen:
+			return fmt.Sprintf("the last change of %s is not in its topic", topic)
+		case next[topic][0] <= mark:
+			return fmt.Sprintf("of %s it has applied up to offset %d, and the last change stands at %d", topic, next[topic][0], mark)
 		}
 	}
-	return len(w.marks) == len(demoTables)
+	return ""
 }
 
 // leaveMark commits the last transaction.

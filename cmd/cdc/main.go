@@ -32,6 +32,7 @@ type cli struct {
 	Sink    sinkCmd    `cmd:"" help:"Run the sinks alone: Kafka → tables."`
 	Check   checkCmd   `cmd:"" help:"Connect to everything and say what is wrong and how to mend it."`
 	Demo    demoCmd    `cmd:"" help:"Show it all on this machine, without any set-up."`
+	Tail    tailCmd    `cmd:"" help:"Print a topic's records as JSON lines, decoded."`
 	Drop    dropCmd    `cmd:"" help:"Remove the replication slot and the publication."`
 	Config  configCmd  `cmd:"" help:"About the configuration file."`
 	Version versionCmd `cmd:"" help:"Print the version."`
