@@ -60,6 +60,7 @@ func (ss *session) apply(ctx context.Context, b *batch) error {
 			for _, at := range b.parts {
 				if at.part.id == o.Partition && at.part.topic.cfg.Topic == o.Topic {
 					at.part.applied = o.Next
+					at.part.done.Store(o.Next)
 				}
 			}
 		}
@@ -206,7 +207,11 @@ func (ss *session) commit(ctx context.Context, b *batch) {
 	for _, at := range b.parts {
 		name := at.part.topic.cfg.Topic
 		ss.metrics.records.WithLabelValues(name).Add(float64(at.n))
-		ss.metrics.delay.WithLabelValues(name).Set(max(now.Sub(time.UnixMilli(at.time)).Seconds(), 0))
+		delay := 0.0
+		if at.part.lag() > 0 {
+			delay = max(now.Sub(time.UnixMilli(at.time)).Seconds(), 0)
+		}
+		ss.metrics.delay.WithLabelValues(name).Set(delay)
 		if at.part.revoked.Load() {
 			continue
 		}

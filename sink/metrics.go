@@ -34,7 +34,7 @@ func newMetrics(name string, r prometheus.Registerer) (*metrics, error) {
 		rows:     counter("rows_total", "Rows written to the target, after collapsing a batch per key.", "topic", "table", "op"),
 		records:  counter("records_total", "Records applied: read, decoded and in the target.", "topic"),
 		faults:   counter("errors_total", "Records that could not be applied, by what was done with them.", "topic", "table", "policy"),
-		lag:      gauge("lag_records", "Records between the target's offset and the end of the partition.", "topic", "partition"),
+		lag:      gauge("lag_records", "Offsets between what is applied and the end of the partition.", "topic", "partition"),
 		delay:    gauge("lag_seconds", "Age of the newest applied record; 0 when nothing is left to read.", "topic"),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts(opts("in_flight_records", "Records read and not yet applied."))),
 		apply: prometheus.NewHistogram(prometheus.HistogramOpts{

@@ -18,6 +18,9 @@ type partition struct {
 	// pending counts the batches in hand that hold records of it; guarded by
 	// the session's mu.
 	pending int
+	// end is the end of the partition as last fetched, and done what is applied
+	// of it, or where it begins; their difference is the lag.
+	end, done atomic.Int64
 	// revoked ends taking records of it.
 	revoked atomic.Bool
 
@@ -50,3 +53,6 @@ func (p *partition) plan(ctx context.Context, schemas SchemaSource, r *kgo.Recor
 	}
 	return pl, nil
 }
+
+// lag is how many offsets are between what is applied and the partition's end.
+func (p *partition) lag() int64 { return max(p.end.Load()-p.done.Load(), 0) }

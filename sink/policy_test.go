@@ -181,3 +181,24 @@ func TestRecordsGoneFromTheTopicAreRefused(t *testing.T) {
 	}
 	w.expect("SELECT * FROM "+table(topic), "(1)")
 }
+
+// TestTopicMadeAnewIsRefused deletes a topic under a running sink and makes
+// another one of that name.
+func TestTopicMadeAnewIsRefused(t *testing.T) {
+	w := newWorld(t)
+	topic := w.topic("anew", 1)
+	f := w.feed(topic, []replication.Column{intCol("id")}, "id")
+	w.produce(f.row(replication.OpInsert, num(1)), f.row(replication.OpInsert, num(2)))
+	cfg := w.config(topic)
+	r := w.run(cfg)
+	w.applied("cdc_"+cfg.Name, topic)
+	adm := w.admin()
+	_, err := adm.DeleteTopic(t.Context(), topic)
+	must(t, err)
+	eventually(t, func() error { _, err := adm.CreateTopic(t.Context(), 1, 1, nil, topic); return err })
+	w.cl.PurgeTopicsFromClient(topic)
+	w.produce(f.row(replication.OpInsert, num(3)))
+	if err := r.failure(t); !replication.IsRefusal(err) || !strings.Contains(err.Error(), "made anew") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+}

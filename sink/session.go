@@ -14,6 +14,9 @@ import (
 	"cdc/replication"
 )
 
+// errRejoin ends a membership that is of no use any more.
+var errRejoin = errors.New("the group must be joined again")
+
 // session is one membership in the group, with three goroutines: the poller
 // fetches, the builder decodes and collapses, the applier writes. Each hands
 // its work to the next over an unbuffered channel, so that at most two batches
@@ -182,6 +185,7 @@ func (ss *session) assign(ctx context.Context, offsets map[string]map[int32]kgo.
 				p.applied = next
 				start = kgo.NewOffset().At(next).WithEpoch(-1)
 			}
+			p.done.Store(p.applied)
 			if old := ss.parts[name][id]; old != nil {
 				old.revoked.Store(true)
 			} else {
@@ -273,6 +277,7 @@ func (ss *session) settle(b *batch) {
 	}
 	close(ss.settled)
 	ss.settled = make(chan struct{})
+	ss.measure()
 	ss.mu.Unlock()
 	ss.health.inFlight.Add(-int64(b.counted))
 	ss.metrics.inFlight.Sub(float64(b.counted))
@@ -290,7 +295,6 @@ func (ss *session) poll(ctx context.Context) error {
 			return nil
 		}
 		var chunks []chunk
-		var lag int64
 		var err error
 		ss.mu.Lock()
 		fetches.EachPartition(func(fp kgo.FetchTopicPartition) {
@@ -298,14 +302,16 @@ func (ss *session) poll(ctx context.Context) error {
 				err = errors.Join(err, ss.fetchError(fp.Topic, fp.Partition, fp.Err))
 			}
 			p := ss.parts[fp.Topic][fp.Partition]
-			if p == nil || len(fp.Records) == 0 {
+			if p == nil || fp.Err != nil && len(fp.Records) == 0 {
 				return
 			}
-			chunks = append(chunks, chunk{p, fp.Records})
-			behind := fp.HighWatermark - fp.Records[len(fp.Records)-1].Offset - 1
-			lag += max(behind, 0)
-			ss.metrics.setLag(fp.Topic, fp.Partition, max(behind, 0))
+			p.end.Store(fp.HighWatermark)
+			p.done.CompareAndSwap(-1, fp.LogStartOffset)
+			if len(fp.Records) > 0 {
+				chunks = append(chunks, chunk{p, fp.Records})
+			}
 		})
+		ss.measure()
 		ss.mu.Unlock()
 		ss.cl.AllowRebalance()
 		if err != nil {
@@ -314,13 +320,25 @@ func (ss *session) poll(ctx context.Context) error {
 		if len(chunks) == 0 {
 			continue
 		}
-		ss.health.lag.Store(lag)
 		select {
 		case ss.fetched <- chunks:
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// measure publishes the lag; the caller holds mu.
+func (ss *session) measure() {
+	var sum int64
+	for name, parts := range ss.parts {
+		for id, p := range parts {
+			lag := p.lag()
+			ss.metrics.setLag(name, id, lag)
+			sum += lag
+		}
+	}
+	ss.health.lag.Store(sum)
 }
 
 // fetchError judges an error of a poll: nil when the client will mend it.
@@ -339,6 +357,11 @@ func (ss *session) fetchError(topic string, partition int32, err error) error {
 	}
 	if remedy, ok := kafka.Remedy(err, "Read on topic "+topic+" and on group "+ss.cfg.Group); ok {
 		return &replication.Refusal{Problem: where, Remedy: remedy, Err: err}
+	}
+	if errors.Is(err, kerr.UnknownTopicID) {
+		// The topic was deleted, and perhaps made anew: this client would not
+		// find it again. A new one does, and then its offsets tell.
+		return fmt.Errorf("%w: %s: %w", errRejoin, where, err)
 	}
 	ss.log.Warn("kafka: will try again", "topic", topic, "partition", partition, "error", err)
 	return nil

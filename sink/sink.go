@@ -27,7 +27,7 @@ type Health struct {
 	Progress time.Time
 	InFlight int   // records read and not yet applied
 	Assigned int   // partitions
-	Lag      int64 // records behind the ends of the assigned partitions, as last seen
+	Lag      int64 // offsets between what is applied and the ends of the assigned partitions
 	Ready    bool  // it has joined its group, and reads
 }
 
@@ -97,6 +97,8 @@ func (s *Sink) Run(ctx context.Context) error {
 		case errors.Is(err, ErrFenced):
 			s.metrics.fenced.Inc()
 			s.log.Warn("left and will join the group again: the target's offsets moved", "error", err, "wait", wait)
+		case errors.Is(err, errRejoin):
+			s.log.Warn("left and will join the group again", "error", err, "wait", wait)
 		default:
 			return fmt.Errorf("sink %s: %w", s.cfg.Name, err)
 		}

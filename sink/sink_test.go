@@ -63,6 +63,9 @@ func TestUpsertAndDelete(t *testing.T) {
 	if got := counter(t, cfg.Registerer.(*prometheus.Registry), "cdc_sink_records_total"); got != 7 {
 		t.Errorf("cdc_sink_records_total is %v, want 7", got)
 	}
+	if got := r.sink.Health().Lag; got != 0 {
+		t.Errorf("lag is %d, want 0", got)
+	}
 	if got := counter(t, cfg.Registerer.(*prometheus.Registry), "cdc_sink_in_flight_records"); got != 0 {
 		t.Errorf("cdc_sink_in_flight_records is %v, want 0", got)
 	}

@@ -49,6 +49,7 @@ func (ss *session) truncate(ctx context.Context, r *raw) error {
 		return err
 	}
 	p.applied = o.Next
+	p.done.Store(o.Next)
 	ss.metrics.rows.WithLabelValues(r.plan.shape.Topic, r.plan.shape.Table, "truncate").Inc()
 	ss.log.Info("truncated", "topic", rec.Topic, "partition", rec.Partition, "offset", rec.Offset, "table", r.plan.shape.Table)
 	return nil

@@ -12,7 +12,7 @@ import (
 
 // copyThreshold is the number of rows from which loading by COPY through a
 // temp table beats unnest of arrays. BenchmarkPaths measures both.
-var copyThreshold = 2000
+var copyThreshold = 2500
 
 // maxBadRows bounds how many refused rows one Apply looks for.
 const maxBadRows = 1000
