@@ -55,7 +55,8 @@ func open(ctx context.Context, logs, binary string) (_ *environment, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if e.client, err = kgo.NewClient(kgo.SeedBrokers(e.brokers...)); err != nil {
+	// A topic that is not there yet must not stay so for the client's usual 5 s.
+	if e.client, err = kgo.NewClient(kgo.SeedBrokers(e.brokers...), kgo.MetadataMinAge(10*time.Millisecond)); err != nil {
 		return nil, err
 	}
 	e.admin = kadm.NewClient(e.client)
