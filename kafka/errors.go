@@ -22,6 +22,8 @@ func Remedy(err error, what string) (string, bool) {
 		return "grant the Kafka user " + what + " (kafka-acls.sh --add)", true
 	case errors.Is(err, kerr.PolicyViolation), errors.Is(err, kerr.InvalidReplicationFactor), errors.Is(err, kerr.InvalidPartitions), errors.Is(err, kerr.InvalidConfig):
 		return "set kafka.topics to what the cluster allows, or create the topic by hand and set kafka.topics.create: false", true
+	case errors.Is(err, kerr.InvalidRecord):
+		return "the brokers refuse the record itself; a compacted topic takes no records without a key: choose a key for the table, or set cleanup.policy=delete on the topic", true
 	case errors.Is(err, kerr.InvalidTopicException):
 		return "change the topic template: letters, digits, '.', '_' and '-' only, at most 249 characters", true
 	}

@@ -168,6 +168,11 @@ func (c *checker) topic(t Topic) {
 			"kafka-configs.sh --alter --entity-type topics --entity-name "+t.Name+" --add-config cleanup.policy=delete, or choose a key for the table")
 		return
 	}
+	if m := c.p.conf.MaxRecordBytes; m > found.maxMessage {
+		c.warn(subject, fmt.Sprintf("%s, which is less than kafka.max_record (%d): it is what counts", said, m),
+			fmt.Sprintf("kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config max.message.bytes=%d", t.Name, m))
+		return
+	}
 	c.good(subject, said)
 }
 

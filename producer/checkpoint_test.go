@@ -67,8 +67,8 @@ func TestCheckpoints(t *testing.T) {
 	}
 	load("")
 	s, err := p.settings(ctx, topic)
-	if err != nil || s[cleanupPolicy] != "compact" {
-		t.Errorf("cleanup.policy=%s, %v", s[cleanupPolicy], err)
+	if err != nil || s[cleanupPolicy] != "compact" || s["segment.bytes"] != "16777216" {
+		t.Errorf("cleanup.policy=%s, segment.bytes=%s, %v", s[cleanupPolicy], s["segment.bytes"], err)
 	}
 }
 

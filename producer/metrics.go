@@ -9,7 +9,7 @@ type metrics struct {
 	all                    []prometheus.Collector
 }
 
-func newMetrics(reg prometheus.Registerer, b *buffer) *metrics {
+func newMetrics(reg prometheus.Registerer, b *buffer) (*metrics, error) {
 	perTopic := func(name, help string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"topic"})
 	}
@@ -26,10 +26,17 @@ func newMetrics(reg prometheus.Registerer, b *buffer) *metrics {
 		Name: "cdc_producer_buffered_bytes", Help: "Memory of records handed over and not yet acknowledged.",
 	}, func() float64 { return float64(b.bytes()) })
 	m.all = []prometheus.Collector{m.records, m.bytes, m.errors, m.deadLetters, buffered}
-	if reg != nil {
-		reg.MustRegister(m.all...)
+	if reg == nil {
+		return m, nil
 	}
-	return m
+	for i, c := range m.all {
+		if err := reg.Register(c); err != nil {
+			m.all = m.all[:i]
+			m.unregister()
+			return nil, err
+		}
+	}
+	return m, nil
 }
 
 // unregister lets another Producer take its place.

@@ -119,7 +119,10 @@ func New(_ context.Context, conf Config) (*Producer, error) {
 		return nil, fmt.Errorf("configure producer: %w", err)
 	}
 	p.admin = kadm.NewClient(p.client)
-	p.metrics = newMetrics(conf.Registerer, &p.buffer)
+	if p.metrics, err = newMetrics(conf.Registerer, &p.buffer); err != nil {
+		p.client.Close()
+		return nil, fmt.Errorf("register metrics of producer: %w", err)
+	}
 	p.gather.init(p)
 	return p, nil
 }

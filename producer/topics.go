@@ -100,8 +100,11 @@ func (p *Producer) topicSettings(t Topic) map[string]string {
 	return s
 }
 
-// checkpointSettings are the settings of a new topic of checkpoints.
-func checkpointSettings() map[string]string { return map[string]string{cleanupPolicy: "compact"} }
+// checkpointSettings are the settings of a new topic of checkpoints. Segments
+// are small because the newest is never compacted, and Load reads them all.
+func checkpointSettings() map[string]string {
+	return map[string]string{cleanupPolicy: "compact", "segment.bytes": strconv.Itoa(16 << 20), "segment.ms": "3600000"}
+}
 
 // deadLetterSettings are the settings of a new topic of dead letters: they wait
 // there for a person, and may be larger than other topics allow.

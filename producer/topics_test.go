@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"cdc/internal/servicetest"
@@ -258,6 +259,55 @@ func TestDeadLetterOfAChange(t *testing.T) {
 	}
 	if string(r.Key) != `{"id":"-9223372036854775808"}` {
 		t.Errorf("key %s", r.Key)
+	}
+}
+
+func TestNoKeyIntoCompactedTopic(t *testing.T) {
+	p := open(t, func(c *Config) { c.Topics.Compact = true })
+	topic := servicetest.Name(t, "compacted")
+	dropTopics(t, p, topic)
+	if err := p.Ensure(t.Context(), []Topic{{Name: topic, Keyed: true}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := produce(t, p, record(topic, "", "x")); !replication.IsRefusal(err) || !strings.Contains(err.Error(), "choose a key for the table") {
+		t.Errorf("got %v", err)
+	}
+	if found := Check(t.Context(), p.conf, []Topic{{Name: topic}}); !finds(found, replication.LevelError, "kafka: topic "+topic, "no keys") {
+		t.Errorf("%+v", found)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	p := open(t, func(c *Config) { c.Registerer = reg })
+	topic := servicetest.Name(t, "metrics")
+	dropTopics(t, p, topic)
+	if err := produce(t, p, record(topic, "1", "abc"), record(topic, "22", "")); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetName() + "=" + l.GetValue()
+			}
+			got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	want := map[string]float64{
+		"cdc_producer_records_total topic=" + topic: 2, "cdc_producer_bytes_total topic=" + topic: 6, "cdc_producer_errors_total topic=" + topic: 0,
+		"cdc_producer_dead_letters_total": 0, "cdc_producer_buffered_bytes": 0,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if _, err := New(t.Context(), p.conf); err == nil {
+		t.Error("two producers share a registry")
 	}
 }
 
