@@ -227,7 +227,7 @@ func (p *plan) hasUnchanged(values []replication.Value) bool {
 
 // stage makes the plan's temp table on this connection.
 func (w *Writer) stage(ctx context.Context, p *plan) error {
-	if len(p.stages) > 0 {
+	if p.stage != "" {
 		return nil
 	}
 	w.stages++
@@ -243,6 +243,6 @@ func (w *Writer) stage(ctx context.Context, p *plan) error {
 	if err != nil {
 		return fmt.Errorf("make a temp table like %s: %w", p.table, err)
 	}
-	p.stages = append(p.stages, "pg_temp."+name)
+	p.stage = "pg_temp." + name
 	return nil
 }

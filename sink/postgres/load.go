@@ -55,7 +55,7 @@ func (l *loader) run(ctx context.Context, idx []int32, cols []column, sql func(f
 
 func (l *loader) once(ctx context.Context, idx []int32, cols []column, sql func(from string) string, prepare bool) error {
 	if l.p.copied || len(idx) >= copyThreshold {
-		stage := l.p.stages[0]
+		stage := l.p.stage
 		if err := l.copy(ctx, stage, idx, cols); err != nil {
 			return err
 		}

@@ -21,9 +21,9 @@ type plan struct {
 	// column; the plan then is made anew now and then, in case it got one.
 	missing bool
 	made    time.Time
-	absent  bool     // there is no table, and a KeysOnly shape makes none
-	copied  bool     // some column's type has no array type, or flattens in one: only COPY loads it
-	stages  []string // the temp table of this connection, if it is made: at most one
+	absent  bool   // there is no table, and a KeysOnly shape makes none
+	copied  bool   // some column's type has no array type, or flattens in one: only COPY loads it
+	stage   string // the temp table of this connection, if it is made
 
 	// Optimistic COPY of new rows: after a unique violation it pauses for some
 	// batches, twice as many after each further one.
@@ -138,7 +138,7 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 		w.log.Warn("fields without a column in the target are ignored", "topic", s.Topic, "table", p.table, "fields", ignored)
 	}
 	if old != nil {
-		p.stages, p.pause, p.penalty = nil, old.pause, old.penalty
+		p.pause, p.penalty = old.pause, old.penalty
 	}
 	w.plans[s] = p
 	return p, nil

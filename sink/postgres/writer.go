@@ -112,7 +112,7 @@ func (w *Writer) connect(ctx context.Context) error {
 	w.conn = conn
 	w.stages, w.prepared = 0, map[string]string{}
 	for _, p := range w.plans {
-		p.stages = nil // temp tables ended with the connection
+		p.stage = "" // temp tables ended with the connection
 	}
 	return nil
 }
