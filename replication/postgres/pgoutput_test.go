@@ -274,9 +274,11 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	pool := newBatchPool(1<<20, 1)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d := newDecoder(1)
-		b := newBatchPool(1<<20, 1).tryGet()
+		b := pool.tryGet()
+		defer b.Release()
 		for len(data) >= 2 {
 			n := min(int(binary.BigEndian.Uint16(data)), len(data)-2)
 			m := data[2 : 2+n]
