@@ -136,6 +136,20 @@ func (p *Postgres) Stop(ctx context.Context) error {
 	return err
 }
 
+// Discard ends the server at once, writes nothing more and gives the folder
+// free: for data that nobody wants any more. A later start would recover them
+// from the log.
+func (p *Postgres) Discard() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.proc != nil {
+		p.proc.signal(syscall.SIGQUIT)
+		<-p.proc.done
+		p.proc = nil
+	}
+	p.lock.Close()
+}
+
 // Kill ends the server as a crash would, and returns once it is gone. Start it
 // again with Restart, or give the folder free with Stop.
 func (p *Postgres) Kill() {

@@ -105,11 +105,15 @@ func exercise(t *testing.T, dir string) {
 	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("the stopped server %d is still there: %v", pid, err)
 	}
+	discarded := startPostgres(t, dir)
+	query(t, url, `UPDATE kept SET n = 43`)
+	discarded.Discard()
+	discarded.Discard()
 	again := startPostgres(t, dir)
 	if again.URL("postgres") != url {
 		t.Errorf("the URL changed over a new start in the folder")
 	}
-	if got := query(t, url, `SELECT n FROM kept`); got != "42" {
+	if got := query(t, url, `SELECT n FROM kept`); got != "43" {
 		t.Errorf("after a stop the table holds %q", got)
 	}
 }

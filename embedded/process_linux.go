@@ -44,7 +44,7 @@ func newLauncher(ctx context.Context, programs Programs, dir string) (launcher, 
 		}},
 		{syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}},
 	}
-	if os.Getenv("CDC_EMBEDDED_NO_USERNS") != "" {
+	if os.Getenv("CDC_EMBEDDED_NO_USERNS") != "" { // to try the second way where the first one works
 		ways = ways[1:]
 	}
 	var last error

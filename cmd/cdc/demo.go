@@ -322,11 +322,16 @@ func (d *demo) startServers(ctx context.Context) error {
 	return nil
 }
 
+// stopServers writes the data out only where somebody is to see them.
 func (d *demo) stopServers() {
 	var g errgroup.Group
 	for _, server := range []*embedded.Postgres{d.source, d.target} {
-		if server != nil {
+		switch {
+		case server == nil:
+		case d.cmd.Keep:
 			g.Go(func() error { return server.Stop(context.Background()) })
+		default:
+			g.Go(func() error { server.Discard(); return nil })
 		}
 	}
 	if err := g.Wait(); err != nil {
