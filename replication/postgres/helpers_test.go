@@ -39,7 +39,9 @@ func openTestDB(t testing.TB, url string) *testDB {
 
 func (d *testDB) exec(sql string, args ...any) {
 	d.t.Helper()
-	if _, err := d.conn.Exec(context.Background(), sql, args...); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	if _, err := d.conn.Exec(ctx, sql, args...); err != nil {
 		d.t.Fatalf("%s: %v", sql, err)
 	}
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 
 	"github.com/jackc/pglogrepl"
@@ -19,6 +20,9 @@ type relations struct {
 	catalog *catalog
 	// snapshots holds, by tableKey, the consistent points of the snapshots.
 	snapshots map[string]pglogrepl.LSN
+	// skip says which relations are not captured, though the publication has
+	// them: their changes are passed over. nil captures all.
+	skip func(*relationMessage) bool
 	// wide holds, by OID, the Tables that were made by widen, so that a reread
 	// of the same piece of the log finds the same pointers.
 	wide map[uint32][]*replication.Table
@@ -30,6 +34,10 @@ func newRelations(c *catalog, snapshots map[string]pglogrepl.LSN) *relations {
 
 // resolve returns what rows look like after m. It asks the catalog.
 func (r *relations) resolve(ctx context.Context, m *relationMessage) (*relation, error) {
+	if r.skip != nil && r.skip(m) {
+		// As if its snapshot were later than any change.
+		return &relation{table: &replication.Table{Schema: m.schema, Name: m.name}, before: math.MaxUint64}, nil
+	}
 	info, err := r.catalog.table(ctx, m.oid)
 	if err != nil && !errors.Is(err, errNoTable) {
 		return nil, err

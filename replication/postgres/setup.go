@@ -19,6 +19,7 @@ type start struct {
 	snap *snapshot // nil when no table has to be read; owned by who gets the start
 	// announce says that pos is new and should be saved before anything happens.
 	announce bool
+	captured map[uint32]bool // the OIDs of the configured tables
 }
 
 // maxSnapshotAttempts bounds how often a snapshot is taken anew because
@@ -70,10 +71,20 @@ func setUpOnce(ctx context.Context, cfg *Config, cat *catalog) (*start, error) {
 	for n, i := range pending {
 		todo[n] = &insp.tables[i]
 	}
+	var st *start
 	if insp.from != nil {
-		return insp.resume(ctx, cat, repl, todo)
+		st, err = insp.resume(ctx, cat, repl, todo)
+	} else {
+		st, err = insp.begin(ctx, cat, repl, todo)
 	}
-	return insp.begin(ctx, cat, repl, todo)
+	if err != nil {
+		return nil, err
+	}
+	st.captured = map[uint32]bool{}
+	for n := range insp.tables {
+		st.captured[insp.tables[n].info.OID] = true
+	}
+	return st, nil
 }
 
 // begin starts without a checkpoint.

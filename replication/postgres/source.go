@@ -39,8 +39,9 @@ type Source struct {
 	rows       atomic.Int64 // that the snapshot has read
 
 	// Of the snapshot's goroutine until out is closed, then of Next.
-	pos     position
-	snapErr error
+	pos      position
+	captured map[uint32]bool // OIDs
+	snapErr  error
 
 	// Of Next.
 	announced bool   // the first Position of a start without snapshot is out
@@ -86,7 +87,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	go s.monitor.run(s.ctx)
 	if s.first.snap == nil {
-		s.pos = s.first.pos
+		s.pos, s.captured = s.first.pos, s.first.captured
 		close(s.out)
 	} else {
 		go s.snapshot()
@@ -103,7 +104,7 @@ func (s *Source) snapshot() {
 		err := s.readSnapshot(st)
 		switch {
 		case err == nil:
-			s.pos = st.pos
+			s.pos, s.captured = st.pos, st.captured
 			return
 		case s.ctx.Err() != nil:
 			s.snapErr = errClosing
@@ -129,8 +130,9 @@ func (s *Source) readSnapshot(st *start) error {
 	if st.snap == nil { // the tables to read were all done: cannot be after one that broke off
 		return nil
 	}
-	defer st.snap.close(context.WithoutCancel(s.ctx))
 	last, err := st.snap.read(s.ctx, &s.cfg, s.pool, s.out, &s.rows)
+	// Before anybody is waited for: the transaction holds locks.
+	st.snap.close(context.WithoutCancel(s.ctx))
 	if err != nil {
 		return err
 	}
@@ -220,6 +222,7 @@ func (s *Source) begin() bool {
 		catalog:   s.catalog,
 		from:      s.pos.LSN,
 		snapshots: s.pos.Tables,
+		captured:  s.captured,
 		refetch:   s.fill,
 		pool:      s.pool,
 	})

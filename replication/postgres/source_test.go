@@ -34,3 +34,24 @@ func TestSnapshotThenStream(t *testing.T) {
 		t.Fatal(diff)
 	}
 }
+
+// TestForeignTables has a publication with more tables than are configured, and
+// a configured table that is renamed while it is captured.
+func TestForeignTables(t *testing.T) {
+	d := newTestDB(t)
+	d.exec(`CREATE TABLE mine (id int PRIMARY KEY)`)
+	d.exec(`CREATE TABLE other (id int PRIMARY KEY)`)
+	cfg := d.config("public.mine")
+	d.exec(`CREATE PUBLICATION ` + cfg.Publication + ` FOR ALL TABLES`)
+	s := mustOpen(t, cfg)
+	d.exec(`BEGIN; INSERT INTO other VALUES (1); INSERT INTO mine VALUES (1); UPDATE other SET id = 2; DELETE FROM other; COMMIT`)
+	d.exec(`TRUNCATE other`)
+	d.exec(`ALTER TABLE mine RENAME TO ours`)
+	d.exec(`INSERT INTO ours VALUES (2)`)
+	d.exec(`CREATE TABLE mine (id int PRIMARY KEY, n int)`)
+	d.exec(`INSERT INTO mine VALUES (3, 0)`)
+	want := []string{`insert public.mine (1)`, `insert public.ours (2)`, `insert public.mine (3, 0)`}
+	if diff := cmp.Diff(want, readFrom(t, s).changes(3)); diff != "" {
+		t.Error(diff)
+	}
+}

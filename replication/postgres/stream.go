@@ -26,6 +26,10 @@ type streamConfig struct {
 	// snapshots holds, by tableKey, the consistent points of the tables'
 	// snapshots; it goes into every Position.
 	snapshots map[string]pglogrepl.LSN
+	// captured holds the OIDs of the configured tables. A table is known by its
+	// OID, so that one that is renamed does not go silent, and by its name, so
+	// that one that is made anew does not either.
+	captured map[uint32]bool
 	// refetch fills the values that the log left out; nil leaves them.
 	refetch func(context.Context, *batch) error
 	pool    *batchPool
@@ -92,8 +96,24 @@ func startStream(c streamConfig) *stream {
 		handedAt:     time.Now(),
 	}
 	s.acked.Store(uint64(c.from))
+	if c.captured != nil {
+		s.relations.skip = s.notCaptured
+	}
 	go s.run(ctx)
 	return s
+}
+
+// notCaptured reports whether m is of a table that is not configured.
+func (s *stream) notCaptured(m *relationMessage) bool {
+	if s.captured[m.oid] {
+		return false
+	}
+	for _, t := range s.cfg.Tables {
+		if t.Schema == m.schema && t.Name == m.name {
+			return false
+		}
+	}
+	return true
 }
 
 // next returns the next batch. The refetching runs on the caller's goroutine.
