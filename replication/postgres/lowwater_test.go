@@ -1,0 +1,270 @@
+package postgres
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// tcpPair returns both ends of a connection, the first wrapped.
+func tcpPair(t *testing.T) (*lowWaterConn, net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newLowWaterConn(a)
+	c.enable()
+	t.Cleanup(func() { c.Close(); b.Close() })
+	return c, b
+}
+
+func write(t *testing.T, c net.Conn, n int) {
+	t.Helper()
+	if _, err := c.Write(make([]byte, n)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLowWater sends a burst, its tail, and a trickle: the reader turns fast,
+// gets the tail, and turns slow.
+func TestLowWater(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		return // there is nothing to adapt
+	}
+	c, peer := tcpPair(t)
+	buf := make([]byte, 1<<20)
+	read := func() int {
+		t.Helper()
+		n, err := c.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	write(t, peer, 10)
+	if n := read(); n != 10 || c.fast {
+		t.Fatalf("read %d, fast %v", n, c.fast)
+	}
+	for !c.fast { // the window may end in between on a slow machine
+		write(t, peer, lowWater)
+		for got := 0; got < lowWater; {
+			got += read()
+		}
+	}
+	began := time.Now()
+	write(t, peer, 100)
+	if n := read(); n != 100 {
+		t.Fatalf("the tail has %d bytes", n)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("the tail took %s", took)
+	}
+	// The socket is empty now: the next bytes are waited for, first until the
+	// low-water mark's deadline, then for good.
+	done := make(chan int)
+	go func() {
+		n, _ := c.Read(buf)
+		done <- n
+	}()
+	write(t, peer, 7)
+	if n := <-done; n != 7 {
+		t.Errorf("the trickle has %d bytes", n)
+	}
+	for c.fast { // 7 and 100 may have come in one wait of the deadline
+		write(t, peer, 1)
+		read()
+	}
+	if c.low != 1 && c.fast {
+		t.Error("still fast")
+	}
+}
+
+// TestLowWaterDeadlines holds a caller's deadline and a wake against the
+// deadlines of the connection's own, slow and fast.
+func TestLowWaterDeadlines(t *testing.T) {
+	for _, fast := range []bool{false, true} {
+		c, peer := tcpPair(t)
+		c.fast = fast && c.raw != nil
+		buf := make([]byte, 1<<20)
+		began := time.Now()
+		c.SetReadDeadline(began.Add(30 * time.Millisecond))
+		if n, err := c.Read(buf); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("read %d, %v", n, err)
+		}
+		if took := time.Since(began); took < 30*time.Millisecond {
+			t.Errorf("the deadline came after %s", took)
+		}
+		c.SetReadDeadline(time.Time{})
+		c.fast = fast && c.raw != nil
+		c.wake()
+		if _, err := c.Read(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("woken before: %v", err)
+		}
+		go c.wake()
+		for !c.woken.Load() {
+			runtime.Gosched()
+		}
+		if _, err := c.Read(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("woken: %v", err)
+		}
+		// Afterwards it reads as ever. A wake may show twice.
+		write(t, peer, 5)
+		n, err := c.Read(buf)
+		for errors.Is(err, os.ErrDeadlineExceeded) {
+			n, err = c.Read(buf)
+		}
+		if n != 5 || err != nil {
+			t.Fatalf("read %d, %v", n, err)
+		}
+		peer.Close()
+		if _, err := c.Read(buf); err != io.EOF {
+			t.Fatalf("closed: %v", err)
+		}
+	}
+}
+
+// TestLowWaterSmallReads reads in small pieces, as TLS does.
+func TestLowWaterSmallReads(t *testing.T) {
+	c, peer := tcpPair(t)
+	want := make([]byte, 300_000)
+	for i := range want {
+		want[i] = byte(i * 7)
+	}
+	go func() {
+		peer.Write(want)
+		peer.Close()
+	}()
+	var got bytes.Buffer
+	if _, err := io.CopyBuffer(&got, struct{ io.Reader }{c}, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Error("the bytes differ")
+	}
+}
+
+// chunks returns its bytes n at a time, with a timeout before each.
+type chunks struct {
+	data []byte
+	n    int
+	fail bool
+}
+
+func (c *chunks) Read(p []byte) (int, error) {
+	if c.fail = !c.fail; c.fail {
+		return 0, os.ErrDeadlineExceeded
+	}
+	if len(c.data) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), c.n)], c.data)
+	c.data = c.data[n:]
+	return n, nil
+}
+
+// TestWireReader cuts messages of all sizes out of chunks of all sizes.
+func TestWireReader(t *testing.T) {
+	sizes := []int{0, 1, 300, readBuffer - 5, readBuffer - 4, readBuffer, 3 * readBuffer, 7, 200_000, 0}
+	var data []byte
+	for i, n := range sizes {
+		m := msg(byte('a'+i), uint32(n+4))
+		data = append(append(data, m...), bytes.Repeat([]byte{byte(i)}, n)...)
+	}
+	for _, chunk := range []int{4099, 65536, 1 << 30} {
+		w := newWireReader(&chunks{data: data, n: chunk})
+		for i := 0; i < len(sizes); {
+			kind, body, owned, ok, err := w.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !ok {
+				if err := w.fill(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Fatal(err)
+				}
+				continue
+			}
+			if kind != byte('a'+i) || len(body) != sizes[i] || bytes.Count(body, []byte{byte(i)}) != sizes[i] {
+				t.Fatalf("chunks of %d, message %d: %q of %d bytes", chunk, i, kind, len(body))
+			}
+			if wantOwned := sizes[i]+5 > readBuffer; owned != wantOwned {
+				t.Errorf("message of %d bytes: owned %v", sizes[i], owned)
+			}
+			i++
+		}
+		for {
+			if err := w.fill(); err == io.ErrUnexpectedEOF {
+				break
+			} else if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("at the end: %v", err)
+			}
+		}
+	}
+	small := msg('a', uint32(6), byte(1), byte(2))
+	w := newWireReader(&chunks{data: small, n: 1})
+	for range 2*len(small) - 1 {
+		if _, _, _, ok, err := w.next(); ok || err != nil {
+			t.Fatal("a message that is not there", err)
+		}
+		w.fill()
+	}
+	w.fill()
+	if kind, body, _, ok, err := w.next(); !ok || kind != 'a' || !bytes.Equal(body, []byte{1, 2}) {
+		t.Errorf("byte by byte: %q %v %v %v", kind, body, ok, err)
+	}
+	for _, size := range []uint32{0, 3, maxMessage + 1, 0xffffffff} {
+		w := newWireReader(bytes.NewReader(msg('d', size)))
+		w.fill()
+		if _, _, _, _, err := w.next(); err == nil {
+			t.Errorf("length %d is no error", size)
+		}
+	}
+}
+
+// TestPool lends a bounded number of batches and keeps no large memory.
+func TestPool(t *testing.T) {
+	p := newBatchPool(1<<20, 2)
+	a, b := p.tryGet(), p.tryGet()
+	if p.tryGet() != nil {
+		t.Fatal("a third batch of two")
+	}
+	huge := a.arena.alloc(64 << 20)
+	huge[0] = 1
+	for range 40 {
+		a.arena.alloc(byteBlock / 8)
+		a.arena.values(valueBlock / 8)
+	}
+	if !a.full() || b.full() {
+		t.Error("full is wrong")
+	}
+	a.Release()
+	a.Release() // a second time does nothing
+	<-p.freed
+	if got := p.tryGet(); got != a || p.tryGet() != nil {
+		t.Fatal("the batch does not come back")
+	}
+	if n := a.size(); n != 0 {
+		t.Errorf("a recycled batch has size %d", n)
+	}
+	kept := 0
+	for _, block := range a.arena.bytes.all {
+		kept += len(block)
+	}
+	if kept > 3<<20 {
+		t.Errorf("%d bytes stay", kept)
+	}
+}
