@@ -208,8 +208,10 @@ func (d *demo) exercise(ctx context.Context, a *app, watch *watch, seeded int64,
 	load.rows.Store(seeded)
 	screen := newScreen(d.out, load, watch, d.adm.registry)
 	working, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
+	gone := make(chan struct{})
+	defer func() { fail(nil); <-gone }()
 	go func() { // a part that fails ends all of this
+		defer close(gone)
 		select {
 		case err := <-ended:
 			close(ended)
