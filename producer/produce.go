@@ -264,6 +264,8 @@ func (c *call) explain(k *kgo.Record, err error) error {
 			return rowError(m, why)
 		}
 		return why
+	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
+		return fmt.Errorf("produce to topic %s: it was deleted while cdc wrote to it; the next start makes it anew or asks for it: %w", k.Topic, err)
 	}
 	return explain(err, "produce to topic "+k.Topic, "Write on topic "+k.Topic)
 }

@@ -110,8 +110,9 @@ func New(_ context.Context, conf Config) (*Producer, error) {
 		// kadm answers from metadata of up to this age: a topic just created must
 		// not stay unknown for kgo's five seconds.
 		kgo.MetadataMinAge(100*time.Millisecond),
-		// A broker that has just restarted may not know its topics yet.
-		kgo.UnknownTopicRetries(12),
+		// A broker that has just restarted may not know its topics yet: this is
+		// about 30 seconds. A topic that was deleted is an error after that.
+		kgo.UnknownTopicRetries(300),
 		// Our own buffer bounds what kgo holds: see buffer.
 		kgo.MaxBufferedRecords(1<<40),
 	)
