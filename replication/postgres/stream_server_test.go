@@ -24,8 +24,9 @@ import (
 	"cdc/secret"
 )
 
-// privateServer starts a server of the test's own.
-func privateServer(t *testing.T) *embedded.Postgres {
+// privateServer starts a server of the test's own, with these settings
+// (name, value, name, value …).
+func privateServer(t *testing.T, settings ...string) *embedded.Postgres {
 	t.Helper()
 	programs, err := embedded.FindPostgres(t.Context(), embedded.FetchConfig{})
 	if err != nil {
@@ -39,7 +40,11 @@ func privateServer(t *testing.T) *embedded.Postgres {
 	if err := os.Chmod(dir, 0o755); err != nil { // the server may run as another user
 		t.Fatal(err)
 	}
-	p, err := embedded.StartPostgres(t.Context(), embedded.PostgresConfig{Programs: programs, Dir: filepath.Join(dir, "pg")})
+	set := map[string]string{}
+	for i := 0; i < len(settings); i += 2 {
+		set[settings[i]] = settings[i+1]
+	}
+	p, err := embedded.StartPostgres(t.Context(), embedded.PostgresConfig{Programs: programs, Dir: filepath.Join(dir, "pg"), Settings: set})
 	if err != nil {
 		t.Fatal(err)
 	}
