@@ -74,8 +74,8 @@ func (w *Writer) transact(ctx context.Context, group string, offsets []sink.Offs
 				immediate = true
 			case staleShape(err) && !replanned:
 				replanned = true
-				for _, r := range tables {
-					delete(w.plans, r.Shape)
+				if err := w.forget(ctx, tables); err != nil {
+					return err
 				}
 			default:
 				return err
@@ -140,12 +140,9 @@ func (w *Writer) try(ctx context.Context, group string, offsets []sink.Offset, t
 // applyRows writes one Shape's rows: deletes, new rows, upserts, and rows with
 // Unchanged values grouped by the columns they have.
 func (w *Writer) applyRows(ctx context.Context, t *tx, table int, r *sink.Rows) error {
-	p, err := w.plan(ctx, r.Shape)
-	if err != nil {
-		return err
-	}
-	if p.absent {
-		return nil
+	p := w.plans[r.Shape]
+	if p == nil {
+		return nil // keys only, and there is no table
 	}
 	optimistic := len(p.key) > 0 && !t.careful && p.pause == 0
 	p.split(r.Rows, optimistic)
@@ -223,6 +220,22 @@ func (p *plan) hasUnchanged(values []replication.Value) bool {
 		}
 	}
 	return false
+}
+
+// forget drops the plans of those tables, and their temp tables.
+func (w *Writer) forget(ctx context.Context, tables []sink.Rows) error {
+	if err := w.ready(ctx); err != nil {
+		return err
+	}
+	for _, r := range tables {
+		if p := w.plans[r.Shape]; p != nil && p.stage != "" {
+			if err := w.exec(ctx, "DROP TABLE IF EXISTS "+p.stage); err != nil {
+				return fmt.Errorf("drop temp table %s: %w", p.stage, err)
+			}
+		}
+		delete(w.plans, r.Shape)
+	}
+	return nil
 }
 
 // stage makes the plan's temp table on this connection.

@@ -284,3 +284,29 @@ func TestReplaceResetsColumnsTheRecordLacks(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+func TestColumnAddedToTheTargetIsFoundInTime(t *testing.T) {
+	tg := newTarget(t, Config{})
+	tg.exec("CREATE TABLE t (id bigint PRIMARY KEY)")
+	s := shape(id(), note())
+	var rows []sink.Row
+	for i := range copyThreshold {
+		rows = append(rows, row(num(int64(i)), str("a")))
+	}
+	tg.apply(s, rows...)
+	old := tg.w.plans[s]
+	old.made = old.made.Add(-2 * recheckMissing)
+	tg.apply(s, rows...)
+	if tg.w.plans[s] != old {
+		t.Error("the plan was made anew though nothing changed")
+	}
+	old.made = old.made.Add(-2 * recheckMissing)
+	tg.exec("ALTER TABLE t ADD COLUMN note text")
+	tg.apply(s, rows...)
+	if got := tg.dump("SELECT note, count(*) FROM t GROUP BY note"); got != fmt.Sprintf("a|%d", copyThreshold) {
+		t.Errorf("got %s", got)
+	}
+	if got := tg.dump("SELECT count(*) FROM pg_class WHERE relname LIKE 'cdc_stage%'"); got != "1" {
+		t.Errorf("%s temp tables are left", got)
+	}
+}

@@ -84,28 +84,29 @@ func (l *loader) once(ctx context.Context, idx []int32, cols []column, sql func(
 		w.params = append(w.params, w.buf[start:end:end])
 		start = end
 	}
-	if err := w.run(ctx, sql(l.p.unnest(cols)), w.params, prepare); err != nil {
+	if _, err := w.run(ctx, sql(l.p.unnest(cols)), w.params, prepare); err != nil {
 		return fmt.Errorf("write to table %s: %w", l.p.table, err)
 	}
 	return nil
 }
 
-// run runs one statement, prepared once a connection when it will come again.
-func (w *Writer) run(ctx context.Context, sql string, params [][]byte, prepare bool) error {
+// run runs one statement, prepared once a connection when it will come again,
+// and returns how many rows it touched.
+func (w *Writer) run(ctx context.Context, sql string, params [][]byte, prepare bool) (int64, error) {
 	if !prepare {
-		_, err := w.conn.ExecParams(ctx, sql, params, nil, nil, nil).Close()
-		return err
+		tag, err := w.conn.ExecParams(ctx, sql, params, nil, nil, nil).Close()
+		return tag.RowsAffected(), err
 	}
 	name, ok := w.prepared[sql]
 	if !ok {
 		name = fmt.Sprintf("cdc_%d", len(w.prepared))
 		if _, err := w.conn.Prepare(ctx, name, sql, nil); err != nil {
-			return err
+			return 0, err
 		}
 		w.prepared[sql] = name
 	}
-	_, err := w.conn.ExecPrepared(ctx, name, params, nil, nil).Close()
-	return err
+	tag, err := w.conn.ExecPrepared(ctx, name, params, nil, nil).Close()
+	return tag.RowsAffected(), err
 }
 
 // copyNew tries to COPY rows straight into the table. When one of them is there

@@ -110,11 +110,11 @@ func (w *Writer) moveOffsets(ctx context.Context, group string, offsets []sink.O
 			continue
 		}
 		list := func(b []byte) []byte { b[0] = '{'; return append(b, '}') }
-		r := w.conn.ExecParams(ctx, sql, [][]byte{[]byte(group), []byte(textArray(topics)), list(parts), list(prev), list(next)}, nil, nil, nil).Read()
-		if r.Err != nil {
-			return false, fmt.Errorf("move offsets of group %s: %w", group, r.Err)
+		n, err := w.run(ctx, sql, [][]byte{[]byte(group), []byte(textArray(topics)), list(parts), list(prev), list(next)}, true)
+		if err != nil {
+			return false, fmt.Errorf("move offsets of group %s: %w", group, err)
 		}
-		if r.CommandTag.RowsAffected() != int64(len(topics)) {
+		if n != int64(len(topics)) {
 			return false, nil
 		}
 	}

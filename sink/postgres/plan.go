@@ -59,7 +59,7 @@ WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indp
 const recheckMissing = 30 * time.Second
 
 // plan returns the shape's compiled plan, making the table or its columns
-// where that is allowed.
+// where that is allowed. It is called outside a transaction.
 func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 	old := w.plans[s]
 	if old != nil && !(old.missing && time.Since(old.made) > recheckMissing) {
@@ -138,6 +138,15 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 		w.log.Warn("fields without a column in the target are ignored", "topic", s.Topic, "table", p.table, "fields", ignored)
 	}
 	if old != nil {
+		if slices.Equal(old.cols, p.cols) {
+			old.made = p.made
+			return old, nil
+		}
+		if old.stage != "" {
+			if err := w.exec(ctx, "DROP TABLE IF EXISTS "+old.stage); err != nil {
+				return nil, fmt.Errorf("drop temp table %s: %w", old.stage, err)
+			}
+		}
 		p.pause, p.penalty = old.pause, old.penalty
 	}
 	w.plans[s] = p

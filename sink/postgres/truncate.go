@@ -17,18 +17,15 @@ const truncateChunk = 10_000
 // Truncate implements sink.Writer.
 func (w *Writer) Truncate(ctx context.Context, group string, s *sink.Shape, keep func(key []replication.Value) bool, o sink.Offset) error {
 	return w.transact(ctx, group, []sink.Offset{o}, func(*tx) error {
-		p, err := w.plan(ctx, s)
-		if err != nil {
-			return err
-		}
-		if p.absent {
-			return nil
+		p := w.plans[s]
+		if p == nil {
+			return nil // keys only, and there is no table
 		}
 		if keep == nil {
 			return w.truncateAll(ctx, p)
 		}
 		return w.truncateSome(ctx, p, keep)
-	}, nil)
+	}, []sink.Rows{{Shape: s}})
 }
 
 // truncateAll empties the table; by DELETE where TRUNCATE is not possible: a
@@ -91,7 +88,7 @@ func (w *Writer) truncateSome(ctx context.Context, p *plan, keep func([]replicat
 			for i := range cols {
 				params[i] = appendArray(nil, gone[i], 0)
 			}
-			if err := w.run(ctx, remove, params, false); err != nil {
+			if _, err := w.run(ctx, remove, params, false); err != nil {
 				return fmt.Errorf("delete from table %s: %w", p.table, err)
 			}
 		}
