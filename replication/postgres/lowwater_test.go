@@ -74,23 +74,21 @@ func TestLowWater(t *testing.T) {
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("the tail took %s", took)
 	}
-	// The socket is empty now: the next bytes are waited for, first until the
-	// low-water mark's deadline, then for good.
-	done := make(chan int)
-	go func() {
-		n, _ := c.Read(buf)
-		done <- n
-	}()
-	write(t, peer, 7)
-	if n := <-done; n != 7 {
-		t.Errorf("the trickle has %d bytes", n)
+	// The socket is empty now: it waits up to the low-water mark's deadline,
+	// then for any byte.
+	c.SetReadDeadline(time.Now().Add(4 * lowWaterWait))
+	if n, err := c.Read(buf); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("read %d of nothing, %v", n, err)
 	}
-	for c.fast { // 7 and 100 may have come in one wait of the deadline
-		write(t, peer, 1)
-		read()
+	c.SetReadDeadline(time.Time{})
+	if c.fast || c.low != 1 {
+		t.Errorf("still fast: %v, low-water mark %d", c.fast, c.low)
 	}
-	if c.low != 1 && c.fast {
-		t.Error("still fast")
+	// What came in a fast wait in half of its rate keeps it fast.
+	c.fast, c.expired = false, true
+	write(t, peer, 2*lowWaterStay)
+	if n := read(); n >= lowWaterStay != c.fast {
+		t.Errorf("after %d bytes fast is %v", n, c.fast)
 	}
 }
 
