@@ -1,0 +1,77 @@
+package postgres
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"cdc/replication"
+)
+
+// TestCatalogTable holds the catalog's answers against a table of every case.
+func TestCatalogTable(t *testing.T) {
+	d := newTestDB(t)
+	d.exec(`CREATE TYPE mood AS ENUM ('sad', 'ok')`)
+	d.exec(`CREATE DOMAIN price AS numeric(12,2) NOT NULL`)
+	d.exec(`CREATE DOMAIN prices AS price[]`)
+	d.exec(`CREATE TYPE pair AS (a int, b text)`)
+	d.exec(`CREATE TABLE t (b text, gone int, a int, n numeric, n1 numeric(5), n2 numeric(3,-2), n3 numeric(2,4), v varchar(40), m mood,
+		p price, ps prices, na numeric(7,3)[], ia int2[], pr pair, pra pair[], ov oidvector, bx box[], tz timestamptz(3), g int GENERATED ALWAYS AS (a) STORED,
+		PRIMARY KEY (a, b))`)
+	d.exec(`ALTER TABLE t DROP COLUMN gone`)
+	cfg := d.config("public.t")
+	cat := newCatalog(newSession(&cfg))
+	defer cat.s.close(context.Background())
+	ctx := testContext(t)
+	info, err := cat.named(ctx, "public", "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, info.Key); diff != "" {
+		t.Error(diff)
+	}
+	var cols []wireColumn
+	for _, c := range info.Columns {
+		if !c.Generated {
+			cols = append(cols, wireColumn{Name: c.Name, TypeOID: c.TypeOID, Typmod: c.Typmod, Identity: c.Name == "a" || c.Name == "b"})
+		}
+	}
+	got, err := cat.shape(ctx, "public", "t", info.Identity, cols, info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	str := func(name, typ string) replication.Column {
+		return replication.Column{Name: name, Kind: replication.KindString, TypeName: typ}
+	}
+	dec := func(name, typ string, p, s int) replication.Column {
+		return replication.Column{Name: name, Kind: replication.KindDecimal, TypeName: typ, Precision: p, Scale: s}
+	}
+	array := func(name, typ string, elem replication.Column) replication.Column {
+		elem.Name, elem.TypeName, elem.Elem, elem.Kind = name, typ, elem.Kind, replication.KindArray
+		return elem
+	}
+	want := &replication.Table{Schema: "public", Name: "t", Key: []int{1, 0}, Columns: []replication.Column{
+		{Name: "b", Kind: replication.KindString, TypeName: "text", NotNull: true, Identity: true},
+		{Name: "a", Kind: replication.KindInt, Bits: 32, TypeName: "integer", NotNull: true, Identity: true},
+		dec("n", "numeric", 0, 0), dec("n1", "numeric(5,0)", 5, 0), dec("n2", "numeric(3,-2)", 3, -2), dec("n3", "numeric(2,4)", 2, 4),
+		str("v", "character varying(40)"), str("m", "mood"), dec("p", "price", 12, 2),
+		array("ps", "prices", dec("", "", 12, 2)), array("na", "numeric(7,3)[]", dec("", "", 7, 3)),
+		array("ia", "smallint[]", replication.Column{Kind: replication.KindInt, Bits: 16}),
+		str("pr", "pair"), array("pra", "pair[]", str("", "")), str("ov", "oidvector"), str("bx", "box[]"),
+		{Name: "tz", Kind: replication.KindTimestampTZ, TypeName: "timestamp(3) with time zone"},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	again, err := cat.shape(ctx, "public", "t", info.Identity, cols, info)
+	if err != nil || again != got {
+		t.Errorf("the same shape has another pointer (%v)", err)
+	}
+	if _, err := cat.named(ctx, "public", "no such"); err != errNoTable {
+		t.Errorf("a missing table: %v", err)
+	}
+	if _, err := cat.table(ctx, 1); err != errNoTable {
+		t.Errorf("a missing OID: %v", err)
+	}
+}
