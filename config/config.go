@@ -150,7 +150,6 @@ type Sink struct {
 	OnError         string // stop, dead-letter or skip
 	DeadLetterTopic string
 	Tables          []SinkTable
-	Connections     int
 	Batch           Batch
 }
 

@@ -120,7 +120,6 @@ func (s *Sink) declare(o *object) {
 	o.choice("on_error", &s.OnError, "What becomes of a record that cannot be applied: stop ends the sink; dead-letter puts it into the dead-letter topic; skip leaves it out, with a line in the log.", "stop", "dead-letter", "skip").defaults("stop")
 	o.text("dead_letter_topic", &s.DeadLetterTopic, "Topic for on_error: dead-letter.").note("dead_letter_topic of the file")
 	list(o, "tables", "Topics that do not go to the table of their name.", &s.Tables, (*SinkTable).declare)
-	o.number("connections", &s.Connections, 1, 256, "Connections to the target; partitions are divided among them.").defaults("1")
 	o.section("batch", "Bounds of one transaction of the target.", s.Batch.declare)
 }
 

@@ -23,6 +23,9 @@ import (
 // loopback is the only address that anything here listens on by default.
 const loopback = "127.0.0.1"
 
+// ErrInUse says that another process has the folder of a service.
+var ErrInUse = errors.New("in use by another process")
+
 // lockDir makes the folder when it is not there and takes its lock, which lasts
 // until the file is closed or the process ends, however it ends.
 func lockDir(dir string) (*os.File, error) {
@@ -36,7 +39,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("folder %s is in use by another process", dir)
+			return nil, fmt.Errorf("folder %s: %w", dir, ErrInUse)
 		}
 		return nil, fmt.Errorf("lock folder %s: %w", dir, err)
 	}

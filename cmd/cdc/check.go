@@ -11,6 +11,7 @@ import (
 	"cdc/producer"
 	"cdc/replication"
 	"cdc/replication/postgres"
+	cdcsink "cdc/sink"
 	sinkpg "cdc/sink/postgres"
 )
 
@@ -33,7 +34,7 @@ func (c *checkCmd) Run(a *app) error {
 		return err
 	}
 	log := newLogger(conf.Log, a.stderr)
-	stop, err := startEmbedded(conf, log)
+	stop, err := borrowEmbedded(conf, log)
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func (c *checkCmd) Run(a *app) error {
 	look(s.registry.Check)
 	for _, sink := range conf.Sinks {
 		look(func(ctx context.Context) []replication.Finding {
-			return under("sink "+sink.Name, sinkpg.Check(ctx, s.sinkTarget(sink)))
+			return append(under("sink "+sink.Name, sinkpg.Check(ctx, s.sinkTarget(sink))), cdcsink.Check(ctx, s.sink(sink))...)
 		})
 	}
 	if a.ctx.Err() != nil {

@@ -29,7 +29,7 @@ func (c *dropCmd) Run(a *app) error {
 		return usageError{fmt.Errorf("%s: no source, so there is nothing to drop", c.Config)}
 	}
 	log := newLogger(conf.Log, a.stderr)
-	stop, err := startEmbedded(conf, log)
+	stop, err := borrowEmbedded(conf, log)
 	if err != nil {
 		return err
 	}

@@ -73,6 +73,16 @@ func startEmbedded(c *config.Config, log *slog.Logger) (stop func(), err error) 
 	return stop, os.WriteFile(addressFile(c), data, 0o600)
 }
 
+// borrowEmbedded is for commands beside the one that runs: it starts the
+// embedded services, or finds those of the process that has them already.
+func borrowEmbedded(c *config.Config, log *slog.Logger) (stop func(), err error) {
+	stop, err = startEmbedded(c, log)
+	if errors.Is(err, embedded.ErrInUse) {
+		return func() {}, findEmbedded(c)
+	}
+	return stop, err
+}
+
 // findEmbedded puts the addresses of the embedded services of another, running
 // process into the configuration.
 func findEmbedded(c *config.Config) error {

@@ -134,7 +134,7 @@ func (s *setup) producer() producer.Config {
 			Create: c.Kafka.Topics.Create, Partitions: c.Kafka.Topics.Partitions, Replication: c.Kafka.Topics.Replication,
 			Compact: c.Kafka.Topics.Compact, Extra: c.Kafka.Topics.Config,
 		},
-		OnError: c.OnError, DeadLetterTopic: c.DeadLetterTopic, Logger: s.log, Registerer: s.registerer,
+		OnError: c.OnError, DeadLetterTopic: c.DeadLetterTopic, CheckpointTopic: c.Kafka.CheckpointTopic, Logger: s.log, Registerer: s.registerer,
 	}
 }
 
