@@ -153,27 +153,47 @@ func (c *lowWaterConn) Read(p []byte) (int, error) {
 
 // read reads the socket once, as fast or as slow as the traffic is.
 func (c *lowWaterConn) read(p []byte) (int, error) {
-	for {
+	for got := 0; ; {
 		now := time.Now()
 		if err := c.arm(now); err != nil {
-			return 0, err
+			return got, err
 		}
 		if c.woken.Load() {
+			if got > 0 {
+				return got, nil // the next read returns at once
+			}
 			c.rest()
 			c.woken.Store(false)
 			return 0, os.ErrDeadlineExceeded
 		}
-		n, err := c.Conn.Read(p)
+		n, err := c.Conn.Read(p[got:])
 		if n > 0 {
 			c.count(n)
-			return n, err
+			// Go reads before it waits, so a quick reader gets what arrived while
+			// it worked on the last bytes, a message or two: they wait for more.
+			if got += n; c.fast && err == nil && got < lowWater && got < len(p) {
+				continue
+			}
+			return got, err
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) && !c.woken.Load() && c.rest() {
-			c.fast, c.expired, c.windowBytes = false, true, 0
+		if got > 0 {
+			c.expire(err)
+			return got, nil // an error comes again
+		}
+		if c.expire(err) {
 			continue
 		}
 		return n, err
 	}
+}
+
+// expire turns slow if err is the end of a fast wait, which it reports.
+func (c *lowWaterConn) expire(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || c.woken.Load() || !c.rest() {
+		return false
+	}
+	c.fast, c.expired, c.windowBytes = false, true, 0
+	return true
 }
 
 // arm sets the low-water mark and the deadline for the next read.

@@ -84,11 +84,12 @@ func TestLowWater(t *testing.T) {
 	if c.fast || c.low != 1 {
 		t.Errorf("still fast: %v, low-water mark %d", c.fast, c.low)
 	}
-	// What came in a fast wait in half of its rate keeps it fast.
-	c.fast, c.expired = false, true
-	write(t, peer, 2*lowWaterStay)
-	if n := read(); n >= lowWaterStay != c.fast {
-		t.Errorf("after %d bytes fast is %v", n, c.fast)
+	// A fast wait that brought a good part of its bytes leaves it fast.
+	for _, n := range []int{lowWaterStay - 1, lowWaterStay} {
+		c.fast, c.expired, c.windowBytes = false, true, 0
+		if c.count(n); c.fast != (n >= lowWaterStay) {
+			t.Errorf("after %d bytes in a wait fast is %v", n, c.fast)
+		}
 	}
 }
 
