@@ -24,7 +24,7 @@ func (b *bench) capture(ctx context.Context) error {
 	}
 	defer conn.Close(ctx)
 	fmt.Printf("capture: a backlog of %d rows in 100-row transactions\n", b.rows)
-	if err := makeTable(ctx, conn, "r"); err != nil {
+	if err := makeTable(ctx, conn); err != nil {
 		return err
 	}
 	for i := range b.rounds {
@@ -36,7 +36,7 @@ func (b *bench) capture(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := fill(ctx, conn, "r", b.rows, 100); err != nil {
+	if err := fill(ctx, conn, b.rows, 100); err != nil {
 		return err
 	}
 	end, err := walEnd(ctx, conn)
@@ -128,7 +128,7 @@ func (b *bench) bigTransaction(ctx context.Context) error {
 	}
 	defer conn.Close(ctx)
 	fmt.Printf("bigtx: one transaction of %d rows\n", b.rows)
-	err = errors.Join(makeTable(ctx, conn, "r"), execAll(ctx, conn, `CREATE PUBLICATION cdc_big FOR TABLE r`,
+	err = errors.Join(makeTable(ctx, conn), execAll(ctx, conn, `CREATE PUBLICATION cdc_big FOR TABLE r`,
 		`SELECT pg_create_logical_replication_slot('cdc_big', 'pgoutput')`, fmt.Sprintf(`INSERT INTO r %s(1, %d) g`, rowOf, b.rows)))
 	if err != nil {
 		return err
@@ -156,7 +156,7 @@ func (b *bench) snapshot(ctx context.Context) error {
 	defer conn.Close(ctx)
 	fmt.Printf("snapshot: a table of %d rows\n", b.rows)
 	// Frozen, so that no reader has to write hint bits for those after it.
-	if err := errors.Join(makeTable(ctx, conn, "r"), fill(ctx, conn, "r", b.rows, 10_000), execAll(ctx, conn, `VACUUM (FREEZE, ANALYZE) r`, `CHECKPOINT`)); err != nil {
+	if err := errors.Join(makeTable(ctx, conn), fill(ctx, conn, b.rows, 10_000), execAll(ctx, conn, `VACUUM (FREEZE, ANALYZE) r`, `CHECKPOINT`)); err != nil {
 		return err
 	}
 	for i := range b.rounds {

@@ -33,8 +33,10 @@ type environment struct {
 }
 
 func open(ctx context.Context, logs, binary string) (_ *environment, err error) {
-	e := &environment{brokers: strings.Split(os.Getenv("CDC_TEST_KAFKA_BROKERS"), ","), registry: os.Getenv("CDC_TEST_REGISTRY_URL"),
-		id: "bench_" + strings.ToLower(rand.Text()[:6]), clusters: map[string]*services.Server{}}
+	e := &environment{
+		brokers: strings.Split(os.Getenv("CDC_TEST_KAFKA_BROKERS"), ","), registry: os.Getenv("CDC_TEST_REGISTRY_URL"),
+		id: "bench_" + strings.ToLower(rand.Text()[:6]), clusters: map[string]*services.Server{},
+	}
 	if e.brokers[0] == "" || e.registry == "" {
 		return nil, errors.New("CDC_TEST_KAFKA_BROKERS or CDC_TEST_REGISTRY_URL is not set: run `make bench`")
 	}
@@ -136,22 +138,22 @@ const rowOf = `SELECT g, (g % 1000)::int, 'customer ' || g, 'note ' || md5(g::te
 	timestamptz '2026-01-01 00:00Z' + g * interval '1 ms', g % 2 = 0, g / 7.0::double precision, date '2026-01-01' + (g % 365)::int,
 	sha256(int8send(g)) FROM generate_series`
 
-// makeTable makes table and, when rows is not 0, fills it by transactions of
-// per rows, on the server.
-func makeTable(ctx context.Context, conn *pgx.Conn, table string) error {
+// makeTable makes table r and a procedure that fills it on the server.
+func makeTable(ctx context.Context, conn *pgx.Conn) error {
 	return execAll(ctx, conn,
-		`CREATE TABLE `+table+` `+tableColumns,
-		`CREATE PROCEDURE fill_`+table+`(first bigint, n bigint, per bigint) LANGUAGE plpgsql AS $$
+		`CREATE TABLE r `+tableColumns,
+		`CREATE PROCEDURE fill(n bigint, per bigint) LANGUAGE plpgsql AS $$
 		BEGIN
 			FOR i IN 0 .. (n - 1) / per LOOP
-				INSERT INTO `+table+` `+rowOf+`(first + i * per, least(first + (i + 1) * per, first + n) - 1) g;
+				INSERT INTO r `+rowOf+`(1 + i * per, least((i + 1) * per, n)) g;
 				COMMIT;
 			END LOOP;
 		END $$`)
 }
 
-func fill(ctx context.Context, conn *pgx.Conn, table string, rows, per int) error {
-	return execAll(ctx, conn, `SET synchronous_commit = off`, fmt.Sprintf(`CALL fill_%s(1, %d, %d)`, table, rows, per), `RESET synchronous_commit`)
+// fill writes rows 1 to n by transactions of per rows.
+func fill(ctx context.Context, conn *pgx.Conn, n, per int) error {
+	return execAll(ctx, conn, `SET synchronous_commit = off`, fmt.Sprintf(`CALL fill(%d, %d)`, n, per), `RESET synchronous_commit`)
 }
 
 func execAll(ctx context.Context, conn *pgx.Conn, statements ...string) error {

@@ -32,7 +32,7 @@ func (b *bench) measureLatency(ctx context.Context) error {
 	}
 	defer conn.Close(ctx)
 	fmt.Printf("latency: %d single-row transactions a second for %s\n", rate, b.latency)
-	if err := makeTable(ctx, conn, "r"); err != nil {
+	if err := makeTable(ctx, conn); err != nil {
 		return err
 	}
 	topic := b.env.id + "_latency"
@@ -113,10 +113,11 @@ func write(ctx context.Context, url string, total int) error {
 		})
 	}
 	wg.Wait()
+	err := errors.Join(errs...)
 	if late := time.Since(begin) - time.Duration(total)*time.Second/rate; late > time.Second {
-		errs = append(errs, fmt.Errorf("the writers fell %s behind: this machine does not do %d commits a second", late, rate))
+		err = errors.Join(err, fmt.Errorf("the writers fell %s behind: this machine does not do %d commits a second", late, rate))
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // receive takes total records after the first and returns how long each of

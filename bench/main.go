@@ -53,12 +53,13 @@ func main() {
 	binary := flag.String("binary", "", "the cdc to measure, instead of one built from this checkout")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	b := &bench{rows: *rows, rounds: *rounds, latency: 15 * time.Second, logs: *logs, binary: *binary, samples: map[string][]float64{}}
 	if *short {
 		b.rows, b.rounds, b.latency = 20_000, 1, 3*time.Second
 	}
-	if err := b.run(ctx, *only, *out); err != nil {
+	err := b.run(ctx, *only, *out)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

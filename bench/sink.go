@@ -19,7 +19,7 @@ func (b *bench) sink(ctx context.Context) error {
 	}
 	defer conn.Close(ctx)
 	fmt.Printf("sink: a topic of %d rows\n", b.rows)
-	if err := errors.Join(makeTable(ctx, conn, "r"), fill(ctx, conn, "r", b.rows, 10_000)); err != nil {
+	if err := errors.Join(makeTable(ctx, conn), fill(ctx, conn, b.rows, 10_000)); err != nil {
 		return err
 	}
 	// The rows as COPY's text, in memory: the raw COPY is bound by the server.

@@ -35,8 +35,10 @@ func TestRestarts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w := &world{name: servicetest.Name(t, "it"), source: postgres.Address(), target: targetServer.Address(),
-		brokers: strings.Split(kafka.Address(), ","), registry: registry.Address(), dir: t.TempDir()}
+	w := &world{
+		name: servicetest.Name(t, "it"), source: postgres.Address(), target: targetServer.Address(),
+		brokers: strings.Split(kafka.Address(), ","), registry: registry.Address(), dir: t.TempDir(),
+	}
 	l := &load{url: w.source, writers: 2, keys: 50, pause: 10 * time.Millisecond}
 	conn := connect(t, w.source)
 	l.seed(t, conn)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -232,9 +233,7 @@ type transaction struct {
 
 func (l *load) plan(rng *rand.Rand, writer int, before map[int]bool) *transaction {
 	tx := &transaction{savepoint: rng.IntN(10) == 0, rollback: rng.IntN(10) == 0, alive: make(map[int]bool, len(before)), mark: -1}
-	for k, a := range before {
-		tx.alive[k] = a
-	}
+	maps.Copy(tx.alive, before)
 	deleted := map[int]bool{}
 	for range 1 + rng.IntN(12) {
 		k := writer*l.keys + rng.IntN(l.keys)

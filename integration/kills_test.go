@@ -102,6 +102,7 @@ type killer struct {
 }
 
 func (k *killer) run(ctx context.Context, t *testing.T, n int) {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(k.seed, 11))
 	for k.kills < n {
 		p := start(t, binary, k.args...)

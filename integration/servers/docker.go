@@ -63,14 +63,17 @@ func (c *containers) Postgres(name string, settings map[string]string) Server {
 	for k, v := range settings {
 		cmd = append(cmd, "-c", k+"="+v)
 	}
-	return &container{c: c, name: c.mark + name, inside: "5432/tcp", format: "postgres://postgres:postgres@127.0.0.1:%d/postgres", answers: PingPostgres,
+	return &container{
+		c: c, name: c.mark + name, inside: "5432/tcp", format: "postgres://postgres:postgres@127.0.0.1:%d/postgres", answers: PingPostgres,
 		options: func(int) *dockertest.RunOptions {
 			return &dockertest.RunOptions{Repository: postgresImage, Tag: postgresTag, Env: []string{"POSTGRES_PASSWORD=postgres"}, Cmd: cmd}
-		}}
+		},
+	}
 }
 
 func (c *containers) Kafka(name string) Server {
-	return &container{c: c, name: c.mark + name, inside: "9092/tcp", format: "127.0.0.1:%d", answers: PingKafka,
+	return &container{
+		c: c, name: c.mark + name, inside: "9092/tcp", format: "127.0.0.1:%d", answers: PingKafka,
 		options: func(port int) *dockertest.RunOptions {
 			return &dockertest.RunOptions{Repository: kafkaImage, Tag: kafkaTag, Env: []string{
 				"KAFKA_NODE_ID=1", "KAFKA_PROCESS_ROLES=broker,controller", "KAFKA_CONTROLLER_QUORUM_VOTERS=1@localhost:9093",
@@ -82,14 +85,17 @@ func (c *containers) Kafka(name string) Server {
 				"KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR=1", "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR=1",
 				"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0",
 			}}
-		}}
+		},
+	}
 }
 
 func (c *containers) Registry(name string) Server {
-	return &container{c: c, name: c.mark + name, inside: "8080/tcp", format: "http://127.0.0.1:%d/apis/ccompat/v7", answers: PingRegistry,
+	return &container{
+		c: c, name: c.mark + name, inside: "8080/tcp", format: "http://127.0.0.1:%d/apis/ccompat/v7", answers: PingRegistry,
 		options: func(int) *dockertest.RunOptions {
 			return &dockertest.RunOptions{Repository: registryImage, Tag: registryTag, Env: []string{"APICURIO_DATASOURCE_URL=jdbc:h2:file:/tmp/registry"}}
-		}}
+		},
+	}
 }
 
 func (c *containers) StopAll(ctx context.Context) error {

@@ -70,18 +70,19 @@ func (h *Home) kafkaJars() string { return filepath.Join(h.Dir, "soft", "kafka-"
 // installKafka takes the broker's jars from Maven Central by their coordinates.
 func (h *Home) installKafka(ctx context.Context) error {
 	return h.install(ctx, "kafka-"+kafkaVersion, func(ctx context.Context, dir string) error {
-		pom := `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>` +
-			`<groupId>cdc</groupId><artifactId>services</artifactId><version>1</version><dependencies>`
+		var pom strings.Builder
+		pom.WriteString(`<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>` +
+			`<groupId>cdc</groupId><artifactId>services</artifactId><version>1</version><dependencies>`)
 		for _, c := range []string{
 			"org.apache.kafka:kafka_2.13:" + kafkaVersion,
 			"org.apache.logging.log4j:log4j-core:" + log4jVersion,
 			"org.apache.logging.log4j:log4j-slf4j-impl:" + log4jVersion,
 		} {
 			f := strings.Split(c, ":")
-			pom += "<dependency><groupId>" + f[0] + "</groupId><artifactId>" + f[1] + "</artifactId><version>" + f[2] + "</version></dependency>"
+			fmt.Fprintf(&pom, "<dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>", f[0], f[1], f[2])
 		}
-		pom += `</dependencies></project>`
-		if err := os.WriteFile(filepath.Join(dir, "pom.xml"), []byte(pom), 0o644); err != nil {
+		pom.WriteString(`</dependencies></project>`)
+		if err := os.WriteFile(filepath.Join(dir, "pom.xml"), []byte(pom.String()), 0o644); err != nil {
 			return err
 		}
 		const log4j = `<Configuration status="WARN"><Appenders><Console name="out"><PatternLayout pattern="%d %p %c{1} %m%n"/></Console></Appenders>

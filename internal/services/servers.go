@@ -70,8 +70,10 @@ func (p *Postgres) prepare(ctx context.Context, s *Server, ports []int) (*exec.C
 	if err := dropStalePid(data); err != nil {
 		return nil, err
 	}
-	args := []string{"-D", data, "-p", strconv.Itoa(ports[0]), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-		"-c", "wal_level=logical", "-c", "max_wal_senders=50", "-c", "max_replication_slots=50", "-c", "max_connections=200"}
+	args := []string{
+		"-D", data, "-p", strconv.Itoa(ports[0]), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
+		"-c", "wal_level=logical", "-c", "max_wal_senders=50", "-c", "max_replication_slots=50", "-c", "max_connections=200",
+	}
 	for k, v := range p.Settings {
 		args = append(args, "-c", k+"="+v)
 	}
@@ -86,8 +88,10 @@ func (p *Postgres) prepare(ctx context.Context, s *Server, ports []int) (*exec.C
 func dropStalePid(data string) error {
 	file := filepath.Join(data, "postmaster.pid")
 	b, err := os.ReadFile(file)
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
+	} else if err != nil {
+		return err
 	}
 	first, _, _ := strings.Cut(string(b), "\n")
 	if pid, err := strconv.Atoi(first); err == nil && born(pid) == 0 {
