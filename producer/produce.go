@@ -172,7 +172,8 @@ func (c *call) handOver() {
 // sees them: the count may grow while the first copies are handed over, and
 // these are the partitions that this producer has written to or will.
 func (c *call) everywhere(k *kgo.Record) {
-	t := c.topic
+	known, _ := c.p.topics.Load(k.Topic) // add has put it there; c.topic is the last record's
+	t := known.(*topic)
 	template := *k
 	k.Partition = 0
 	c.p.client.Produce(context.Background(), k, c.promise)
