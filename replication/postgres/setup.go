@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -63,6 +64,7 @@ func setUpOnce(ctx context.Context, cfg *Config, cat *catalog) (*start, error) {
 	if err != nil {
 		return nil, err
 	}
+	unpublished := insp.unpublished()
 	if err := insp.publish(ctx, conn); err != nil {
 		return nil, err
 	}
@@ -73,7 +75,7 @@ func setUpOnce(ctx context.Context, cfg *Config, cat *catalog) (*start, error) {
 	}
 	var st *start
 	if insp.from != nil {
-		st, err = insp.resume(ctx, cat, repl, todo)
+		st, err = insp.resume(ctx, cat, repl, todo, unpublished)
 	} else {
 		st, err = insp.begin(ctx, cat, repl, todo)
 	}
@@ -94,11 +96,13 @@ func (i *inspection) begin(ctx context.Context, cat *catalog, repl *pgconn.PgCon
 		return &start{pos: position{LSN: i.slot.Confirmed}, announce: true}, nil
 	}
 	if i.slot != nil {
-		// A snapshot that broke off: its consistent point is gone for good.
-		cfg.Logger.Warn("the slot exists but no checkpoint does: an earlier snapshot did not come to its end; it starts again with a new slot", "slot", cfg.Slot)
-		if err := dropSlot(ctx, repl, cfg.Slot); err != nil {
-			return nil, err
-		}
+		// A snapshot that broke off may have published rows that are gone by now:
+		// the slot still has their deletes. So it stays, everything is read again
+		// as of now, and the stream begins at the slot with nothing skipped: its
+		// changes end, for every row, in the state that the row has.
+		cfg.Logger.Warn("the slot exists but no checkpoint does: an earlier snapshot did not come to its end; it starts again, and the changes since the slot was made follow it",
+			"slot", cfg.Slot, "since", i.slot.Confirmed.String())
+		return i.readAgain(ctx, cat, repl, todo, position{LSN: i.slot.Confirmed}, nil)
 	}
 	lsn, exported, err := createSlot(ctx, repl, cfg.Slot, false, len(todo) > 0)
 	if err != nil {
@@ -116,12 +120,15 @@ func (i *inspection) begin(ctx context.Context, cat *catalog, repl *pgconn.PgCon
 		}
 		return nil, err
 	}
-	return &start{pos: snap.completes(position{LSN: lsn}), snap: snap}, nil
+	return &start{pos: snap.completes(position{LSN: lsn}, nil), snap: snap}, nil
 }
 
 // resume starts from the checkpoint. Newly configured tables are read as of the
 // consistent point of a temporary slot, which lies after they were published.
-func (i *inspection) resume(ctx context.Context, cat *catalog, repl *pgconn.PgConn, todo []*tableState) (*start, error) {
+// Of those that were unpublished until now nobody has read anything before, so
+// the changes that their snapshot has are skipped; the others may have been
+// read by a snapshot that broke off, as in begin.
+func (i *inspection) resume(ctx context.Context, cat *catalog, repl *pgconn.PgConn, todo, unpublished []*tableState) (*start, error) {
 	cfg := i.cfg
 	pos := position{LSN: i.from.LSN, Tables: map[string]pglogrepl.LSN{}}
 	for _, t := range cfg.Tables { // forget those that are no longer captured
@@ -133,6 +140,13 @@ func (i *inspection) resume(ctx context.Context, cat *catalog, repl *pgconn.PgCo
 	if len(todo) == 0 {
 		return &start{pos: pos}, nil
 	}
+	return i.readAgain(ctx, cat, repl, todo, pos, unpublished)
+}
+
+// readAgain prepares a snapshot as of now, beside a stream that begins at pos.
+// Changes that the snapshot has are skipped for the tables in fresh only.
+func (i *inspection) readAgain(ctx context.Context, cat *catalog, repl *pgconn.PgConn, todo []*tableState, pos position, fresh []*tableState) (*start, error) {
+	cfg := i.cfg
 	name := clip(cfg.Slot, 50) + fmt.Sprintf("_tmp_%d", repl.PID())
 	lsn, exported, err := createSlot(ctx, repl, name, true, true)
 	if err != nil {
@@ -142,17 +156,27 @@ func (i *inspection) resume(ctx context.Context, cat *catalog, repl *pgconn.PgCo
 	if err != nil {
 		return nil, err
 	}
-	return &start{pos: snap.completes(pos), snap: snap}, nil
+	skipNothing := map[string]bool{}
+	for _, t := range todo {
+		if !slices.Contains(fresh, t) {
+			skipNothing[tableKey(t.Schema, t.Name)] = true
+		}
+	}
+	return &start{pos: snap.completes(pos, skipNothing), snap: snap}, nil
 }
 
-// completes returns p with the snapshot's tables in it.
-func (s *snapshot) completes(p position) position {
+// completes returns p with the snapshot's tables in it: with the snapshot's
+// point, or with p's own for those of which the stream shall skip nothing.
+func (s *snapshot) completes(p position, skipNothing map[string]bool) position {
 	tables := make(map[string]pglogrepl.LSN, len(p.Tables)+len(s.tables))
 	for name, lsn := range p.Tables {
 		tables[name] = lsn
 	}
 	for i := range s.tables {
-		tables[tableKey(s.tables[i].table.Schema, s.tables[i].table.Name)] = s.lsn
+		name := tableKey(s.tables[i].table.Schema, s.tables[i].table.Name)
+		if tables[name] = s.lsn; skipNothing[name] {
+			tables[name] = p.LSN
+		}
 	}
 	return position{LSN: p.LSN, Tables: tables}
 }

@@ -128,11 +128,6 @@ func (i *inspection) inspectSlot(ctx context.Context, cat *catalog) error {
 			return nil
 		}
 	}
-	if s := i.slot; s != nil && from == 0 && s.Plugin == pgoutput && s.Database == i.server.Database &&
-		(s.WALStatus == "lost" || s.Invalid != "") && s.ActivePID == 0 && len(i.pending()) > 0 {
-		i.add(replication.LevelWarning, subject, fmt.Sprintf("slot %q is lost, but there is no checkpoint: it will be made anew, and everything read again", s.Name), "")
-		return nil
-	}
 	if r := refuseSlot(i.slot, i.cfg.Slot, i.server.Database, from); r != nil {
 		i.add(replication.LevelError, subject, r.Problem, r.Remedy)
 		return nil
