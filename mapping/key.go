@@ -30,6 +30,9 @@ func (k *keyPlan) append(dst []byte, t *replication.Table, row []replication.Val
 			return dst, fmt.Errorf("column %s: %w", t.Columns[c].Name, errKeyNull)
 		} else if v.IsUnchanged() {
 			return dst, fmt.Errorf("column %s: %w", t.Columns[c].Name, errKeyUnchanged)
+		} else if v.Kind() == replication.KindInvalid {
+			return dst, fmt.Errorf("a column of the key has a value that no key can hold: %s: %s",
+				avro.KeyText(t.Columns[c:c+1], []replication.Value{*v}), v.Reason())
 		}
 	}
 	switch k.mode {

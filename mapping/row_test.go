@@ -216,7 +216,9 @@ func TestRowErrors(t *testing.T) {
 		remove(tab, 4, num(4), str("n"), replication.Unchanged),
 		{Op: replication.OpInsert, Table: tab, After: row(num(1)), Tx: tx7, Index: 5}, // too short
 		{Op: replication.OpDelete, Table: tab, Tx: tx7, Index: 6},                     // nothing to delete
-		good(7),
+		insert(tab, 7, num(5), replication.InvalidValue([]byte("{{a}}"), replication.ReasonDimensions), str("eu")),
+		remove(tab, 8, num(6), replication.Unchanged, replication.InvalidValue([]byte("[0:0]={b}"), replication.ReasonBounds)),
+		good(9),
 	}}
 	var out mapping.Records
 	var failed []string
@@ -244,6 +246,8 @@ func TestRowErrors(t *testing.T) {
 		"table public.orders, key id=4 region=unchanged, delete, transaction 7, position 0/1A0: column region: a column of the key has a value that the log left out",
 		"table public.orders, key (none), insert, transaction 7, position 0/1A0: the row has 1 columns after and 0 before the change, its table 3",
 		"table public.orders, key (none), delete, transaction 7, position 0/1A0: the row has 0 columns, its table 3",
+		"table public.orders, key id=5 region='eu', insert, transaction 7, position 0/1A0: column note: value '{{a}}': has no place in string: arrays of more than one dimension are not supported",
+		"table public.orders, key id=6 region='[0:0]={b}', delete, transaction 7, position 0/1A0: a column of the key has a value that no key can hold: region='[0:0]={b}': arrays whose first index is not 1 are not supported",
 	}
 	if len(failed) != len(want) {
 		t.Fatalf("%d errors, want %d: %q", len(failed), len(want), failed)
@@ -254,8 +258,8 @@ func TestRowErrors(t *testing.T) {
 		}
 	}
 	got := reg.read(t, &out)
-	if len(got) != 2 || got[0].Headers[mapping.HeaderPosition] != "0/1A0:0" || got[1].Headers[mapping.HeaderPosition] != "0/1A0:7" {
-		t.Errorf("records %v, want those of the changes 0 and 7", got)
+	if len(got) != 2 || got[0].Headers[mapping.HeaderPosition] != "0/1A0:0" || got[1].Headers[mapping.HeaderPosition] != "0/1A0:9" {
+		t.Errorf("records %v, want those of the changes 0 and 9", got)
 	}
 	if d := out.List[0].Describe(out.List[0].Key); d != "id=0 region='eu'" {
 		t.Errorf("Describe: %s", d)

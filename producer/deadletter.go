@@ -162,7 +162,7 @@ func cell(v replication.Value) any {
 		return list
 	case replication.KindBytes:
 		return map[string]any{"bytes": base64.StdEncoding.EncodeToString(v.Bytes())}
-	case replication.KindString, replication.KindJSON, replication.KindDecimal:
+	case replication.KindString, replication.KindJSON, replication.KindDecimal, replication.KindInvalid:
 		if b := v.Bytes(); !utf8.Valid(b) {
 			return map[string]any{"bytes": base64.StdEncoding.EncodeToString(b)}
 		}

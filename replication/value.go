@@ -32,13 +32,18 @@ const (
 	KindUUID        // Bytes: 16 bytes
 	KindJSON        // Bytes: the JSON text as the source printed it
 	KindArray       // Elems: one dimension, of scalars and nulls
+	// KindInvalid is a value that has no place in its column's kind, though the
+	// source could read the row: an array of two dimensions, a timestamp beyond
+	// the year 294246. Bytes is its text as the source printed it, Reason says
+	// why. No record can hold it, so its row is an error, or a dead letter.
+	KindInvalid
 
 	kindCount
 )
 
 var kindNames = [kindCount]string{
 	"null", "unchanged", "bool", "int", "uint", "float", "decimal", "string", "bytes",
-	"date", "time", "timestamp", "timestamptz", "uuid", "json", "array",
+	"date", "time", "timestamp", "timestamptz", "uuid", "json", "array", "invalid",
 }
 
 func (k Kind) String() string {
@@ -55,6 +60,29 @@ const (
 	Infinity    int64 = math.MaxInt64
 	NegInfinity int64 = math.MinInt64
 )
+
+// Reason says why a KindInvalid is one.
+type Reason uint8
+
+// The reasons.
+const (
+	ReasonForm       Reason = iota + 1 // the text has no form that the source knows
+	ReasonRange                        // the kind's number cannot hold it
+	ReasonDimensions                   // an array of more than one dimension
+	ReasonBounds                       // an array whose first index is not 1
+)
+
+func (r Reason) String() string {
+	switch r {
+	case ReasonRange:
+		return "lies outside the range of a 64-bit count of microseconds since 1970 (years up to 294246)"
+	case ReasonDimensions:
+		return "arrays of more than one dimension are not supported"
+	case ReasonBounds:
+		return "arrays whose first index is not 1 are not supported"
+	}
+	return "unexpected form"
+}
 
 // Value is one cell: a kind and its payload in 24 bytes, without boxing. The
 // zero Value is NULL. Bytes and elements are borrowed: they point into the
@@ -118,6 +146,11 @@ func StringValue(k Kind, s string) Value {
 	return BytesValue(k, unsafe.Slice(unsafe.StringData(s), len(s)))
 }
 
+// InvalidValue returns a KindInvalid that borrows text.
+func InvalidValue(text []byte, why Reason) Value {
+	return Value{kind: KindInvalid, num: uint64(why), ptr: unsafe.Pointer(unsafe.SliceData(text)), n: uint32(len(text))}
+}
+
 // ArrayValue returns a KindArray that borrows elems.
 func ArrayValue(elems []Value) Value {
 	return Value{kind: KindArray, ptr: unsafe.Pointer(unsafe.SliceData(elems)), n: uint32(len(elems))}
@@ -145,8 +178,11 @@ func (v Value) Uint() uint64 { return v.num }
 // Float returns the payload of a KindFloat.
 func (v Value) Float() float64 { return math.Float64frombits(v.num) }
 
-// Bytes returns the payload of a KindDecimal, KindString, KindBytes, KindUUID
-// or KindJSON; nil for every other kind. The slice is borrowed and must not be
+// Reason returns why a KindInvalid is one.
+func (v Value) Reason() Reason { return Reason(v.num) }
+
+// Bytes returns the payload of a KindDecimal, KindString, KindBytes, KindUUID,
+// KindJSON or KindInvalid; nil for every other kind. The slice is borrowed and must not be
 // changed.
 func (v Value) Bytes() []byte {
 	if v.ptr == nil || v.kind == KindArray {
@@ -206,7 +242,7 @@ func (v Value) String() string {
 		return strconv.FormatFloat(v.Float(), 'g', -1, 64)
 	case KindDecimal, KindJSON:
 		return string(v.Bytes())
-	case KindString:
+	case KindString, KindInvalid:
 		return strconv.Quote(string(v.Bytes()))
 	case KindArray:
 		return fmt.Sprint(v.Elems())

@@ -170,6 +170,8 @@ func (e *Encoder) Append(dst []byte, row []replication.Value) ([]byte, error) {
 func (s *step) append(dst []byte, v *replication.Value) ([]byte, error) {
 	if kind := v.Kind(); kind != s.kind {
 		switch {
+		case kind == replication.KindInvalid:
+			return dst, fmt.Errorf("has no place in %s: %s", s.kind, v.Reason())
 		case kind != replication.KindNull && kind != replication.KindUnchanged:
 			return dst, fmt.Errorf("a value of kind %s where the column's kind is %s", kind, s.kind)
 		case s.nullable:

@@ -41,7 +41,7 @@ func describe(v replication.Value) string {
 
 func appendShown(b []byte, v replication.Value) []byte {
 	switch v.Kind() {
-	case replication.KindString, replication.KindJSON:
+	case replication.KindString, replication.KindJSON, replication.KindInvalid:
 		return appendCut(b, v.Bytes(), '\'')
 	case replication.KindDecimal:
 		return appendCut(b, v.Bytes(), 0)

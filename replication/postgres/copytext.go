@@ -55,7 +55,7 @@ func copyRow(row []byte, decoders []columnDecoder, a *arena) ([]replication.Valu
 				return nil, i, errCopyEscape
 			}
 		}
-		v, err := decoders[i].decode(text, a)
+		v, err := decoders[i].value(text, a)
 		if err != nil {
 			return nil, i, err
 		}

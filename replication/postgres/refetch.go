@@ -421,8 +421,8 @@ func (r *refetcher) readGroup(ctx context.Context, conn *pgconn.PgConn, b *batch
 				continue
 			}
 			read += len(text)
-			v, decodeErr := decoders[h].decode(b.arena.copy(text), &b.arena)
-			if decodeErr != nil {
+			v, decodeErr := decoders[h].value(b.arena.copy(text), &b.arena)
+			if decodeErr != nil || v.Kind() == replication.KindInvalid && v.Reason() == replication.ReasonForm {
 				result.Close()
 				return read, left, errOtherShape
 			}
@@ -493,6 +493,8 @@ func (b *batch) copyRow(row []replication.Value) []replication.Value {
 		switch v.Kind() {
 		case replication.KindDecimal, replication.KindString, replication.KindBytes, replication.KindUUID, replication.KindJSON:
 			v = replication.BytesValue(v.Kind(), b.arena.copy(v.Bytes()))
+		case replication.KindInvalid:
+			v = replication.InvalidValue(b.arena.copy(v.Bytes()), v.Reason())
 		case replication.KindArray:
 			v = replication.ArrayValue(b.copyRow(v.Elems()))
 		}

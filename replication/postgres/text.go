@@ -29,6 +29,30 @@ func newColumnDecoder(c replication.Column) columnDecoder {
 	return d
 }
 
+// value is decode, but a text that has no place in the column's kind becomes a
+// KindInvalid with it. What is an error still does not concern this value
+// alone: the server prints the type in another form than we know.
+func (d *columnDecoder) value(text []byte, a *arena) (replication.Value, error) {
+	v, err := d.decode(text, a)
+	if err == nil {
+		return v, nil
+	}
+	var why replication.Reason
+	switch {
+	case errors.Is(err, errDims):
+		why = replication.ReasonDimensions
+	case errors.Is(err, errBounds):
+		why = replication.ReasonBounds
+	case errors.Is(err, errRange):
+		why = replication.ReasonRange
+	case d.kind == replication.KindArray, d.kind == replication.KindBytes, d.kind == replication.KindUUID:
+		return v, err // decoded in place: the text is not what it was
+	default:
+		why = replication.ReasonForm
+	}
+	return replication.InvalidValue(text, why), nil
+}
+
 // decode parses text, which is not NULL. The Value borrows text, which must
 // live as long as a: decode may overwrite it (bytea, uuid and the elements of
 // an array are decoded in place), so it is decoded once. The error shows the
@@ -91,9 +115,9 @@ func (d *columnDecoder) decode(text []byte, a *arena) (replication.Value, error)
 
 var (
 	errSyntax = errors.New("unexpected form")
-	errRange  = errors.New("lies outside the range of a 64-bit count of microseconds since 1970 (years up to 294246)")
-	errDims   = errors.New("arrays of more than one dimension are not supported")
-	errBounds = errors.New("arrays whose first index is not 1 are not supported")
+	errRange  = errors.New(replication.ReasonRange.String())
+	errDims   = errors.New(replication.ReasonDimensions.String())
+	errBounds = errors.New(replication.ReasonBounds.String())
 )
 
 // badText says what could not be decoded, with the beginning of it.
@@ -288,14 +312,18 @@ func (d *columnDecoder) decodeArray(text []byte, a *arena) (replication.Value, e
 }
 
 // unquoteElement reads the quoted element that b begins with, in place, and
-// returns it with the number of bytes read, or -1 when its end is missing.
+// returns it with the number of bytes read, or -1 when its end is missing. An
+// element without escapes, as of every type but texts and bytea, stays as it is.
 func unquoteElement(b []byte) ([]byte, int) {
-	w := 0
-	for i := 1; i < len(b); i++ {
+	w := 1
+	for w < len(b) && b[w] != '"' && b[w] != '\\' {
+		w++
+	}
+	for i := w; i < len(b); i++ {
 		c := b[i]
 		switch c {
 		case '"':
-			return b[:w:w], i + 1
+			return b[1:w:w], i + 1
 		case '\\':
 			if i++; i == len(b) {
 				return nil, -1

@@ -21,7 +21,7 @@ func appendText(dst []byte, v replication.Value) []byte {
 		return strconv.AppendUint(dst, v.Uint(), 10)
 	case replication.KindFloat:
 		return strconv.AppendFloat(dst, v.Float(), 'g', -1, 64)
-	case replication.KindDecimal, replication.KindString, replication.KindJSON:
+	case replication.KindDecimal, replication.KindString, replication.KindJSON, replication.KindInvalid:
 		return append(dst, v.Bytes()...)
 	case replication.KindBytes:
 		return hex.AppendEncode(append(dst, `\x`...), v.Bytes())
