@@ -155,7 +155,12 @@ func (ss *session) deadLetter(ctx context.Context, faults []fault) error {
 				),
 			}
 		}
-		err := ss.cl.ProduceSync(ctx, records...).FirstErr()
+		var err error
+		for rest := records; len(rest) > 0 && err == nil; {
+			n := together(rest)
+			err = ss.cl.ProduceSync(ctx, rest[:n]...).FirstErr()
+			rest = rest[n:]
+		}
 		if err == nil {
 			return nil
 		}
@@ -180,6 +185,24 @@ func (ss *session) deadLetter(ctx context.Context, faults []fault) error {
 	}
 }
 
+// together returns how many records from the first may go in one batch, which
+// the topic's max.message.bytes bounds as a whole: 1 MiB by default. A larger
+// record goes alone.
+func together(records []*kgo.Record) int {
+	const most = 800 << 10
+	size := 0
+	for i, r := range records {
+		size += len(r.Key) + len(r.Value) + 128
+		for _, h := range r.Headers {
+			size += len(h.Key) + len(h.Value) + 16
+		}
+		if size > most && i > 0 {
+			return i
+		}
+	}
+	return len(records)
+}
+
 // count counts what was applied.
 func (ss *session) count(out *Batch) {
 	for i := range out.Tables {
@@ -202,16 +225,12 @@ func (ss *session) count(out *Batch) {
 // commit tells the group where the target is, for tools that show lag; nothing
 // here reads it.
 func (ss *session) commit(ctx context.Context, b *batch) {
-	now := time.Now()
 	offsets := make(map[string]map[int32]kgo.EpochOffset)
 	for _, at := range b.parts {
 		name := at.part.topic.cfg.Topic
 		ss.metrics.records.WithLabelValues(name).Add(float64(at.n))
-		delay := 0.0
-		if at.part.lag() > 0 {
-			delay = max(now.Sub(time.UnixMilli(at.time)).Seconds(), 0)
-		}
-		ss.metrics.delay.WithLabelValues(name).Set(delay)
+		ss.metrics.bytes.WithLabelValues(name, at.part.topic.cfg.Table).Add(float64(at.size))
+		at.part.time.Store(at.time)
 		if at.part.revoked.Load() {
 			continue
 		}

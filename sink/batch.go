@@ -72,7 +72,10 @@ type Rows struct {
 
 // Offset is how far a partition has been applied.
 type Offset struct {
-	Topic     string
+	Topic string
+	// TopicID tells a topic from another one that had its name before; "" is
+	// not known, and leaves what the Writer holds as it is.
+	TopicID   string
 	Partition int32
 	// From is the next offset to read before this batch, as the Writer holds it
 	// (-1: it holds none), and Next the one after it.
@@ -91,6 +94,10 @@ type Writer interface {
 	// Offsets returns, for each partition of the topics that the group has ever
 	// applied here, the next offset to read.
 	Offsets(ctx context.Context, group string, topics []string) (map[string]map[int32]int64, error)
+	// TopicIDs returns the ids of those topics that the group's offsets belong
+	// to, as Apply got them; a topic without offsets, or with ones that had no
+	// id, is not in it.
+	TopicIDs(ctx context.Context, group string, topics []string) (map[string]string, error)
 	// Apply writes rows and offsets in one transaction, and retries what is
 	// transient (deadlocks, a lost connection, a restart of the server) with
 	// backoff until ctx ends. ErrFenced says that an offset was not From any

@@ -53,6 +53,7 @@ type progress struct {
 	next int64
 	time int64 // of its last record, milliseconds since 1970
 	n    int   // records
+	size int   // bytes of their keys and values
 }
 
 // raw is a record that decodes, with what reads it.
@@ -104,6 +105,7 @@ func (b *batch) add(ctx context.Context, schemas SchemaSource, p *partition, r *
 	at := &b.parts[p.slot]
 	at.next, at.time = r.Offset+1, r.Timestamp.UnixMilli()
 	at.n++
+	at.size += len(r.Key) + len(r.Value)
 	b.rows++
 	b.bytes += len(r.Key) + len(r.Value) + 64
 	m := readMarks(r.Headers)
@@ -205,7 +207,7 @@ func (b *batch) seal() *Batch {
 			next = b.truncate.rec.Offset // it moves its own offset
 		}
 		if next > at.part.applied {
-			b.out.Offsets = append(b.out.Offsets, Offset{Topic: at.part.topic.cfg.Topic, Partition: at.part.id, From: at.part.applied, Next: next})
+			b.out.Offsets = append(b.out.Offsets, Offset{Topic: at.part.topic.cfg.Topic, TopicID: at.part.topicID, Partition: at.part.id, From: at.part.applied, Next: next})
 		}
 	}
 	for _, r := range b.runs {

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -67,6 +68,15 @@ func Check(ctx context.Context, cfg Config) []replication.Finding {
 		default:
 			list = append(list, found(replication.LevelWarning, "topic "+t+" does not exist yet", "start the capture, or correct the name")...)
 		}
+	}
+	var names []string
+	for name, d := range topics {
+		if !d.IsInternal && cfg.consumes(name) {
+			names = append(names, name)
+		}
+	}
+	if r, ok := errors.AsType[*replication.Refusal](cfg.collisions(names)); ok {
+		list = append(list, found(replication.LevelError, r.Problem, r.Remedy)...)
 	}
 	return list
 }

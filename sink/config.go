@@ -111,8 +111,16 @@ func (c *Config) defaults() error {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	_, _, err := c.topics()
-	return err
+	if _, _, err := c.topics(); err != nil {
+		return err
+	}
+	var names []string
+	for _, t := range c.Topics {
+		if _, ok := pattern(t); !ok {
+			names = append(names, t)
+		}
+	}
+	return c.collisions(names)
 }
 
 // topics returns what to consume, and whether it is regular expressions.

@@ -9,3 +9,10 @@ func SetSettleTimeout(d time.Duration) func() {
 	settleTimeout = d
 	return func() { settleTimeout = old }
 }
+
+// ShortMeasure measures the lag often until the test ends.
+func ShortMeasure(t interface{ Cleanup(func()) }) {
+	old := measureEvery
+	measureEvery = 100 * time.Millisecond
+	t.Cleanup(func() { measureEvery = old })
+}

@@ -10,6 +10,7 @@ import (
 type metrics struct {
 	rows     *prometheus.CounterVec // topic, table, op: upsert, delete, truncate
 	records  *prometheus.CounterVec // topic
+	bytes    *prometheus.CounterVec // topic, table
 	faults   *prometheus.CounterVec // topic, table, policy
 	lag      *prometheus.GaugeVec   // topic, partition
 	delay    *prometheus.GaugeVec   // topic
@@ -33,6 +34,7 @@ func newMetrics(name string, r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		rows:     counter("rows_total", "Rows written to the target, after collapsing a batch per key.", "topic", "table", "op"),
 		records:  counter("records_total", "Records applied: read, decoded and in the target.", "topic"),
+		bytes:    counter("bytes_total", "Bytes of the keys and values of applied records.", "topic", "table"),
 		faults:   counter("errors_total", "Records that could not be applied, by what was done with them.", "topic", "table", "policy"),
 		lag:      gauge("lag_records", "Offsets between what is applied and the end of the partition.", "topic", "partition"),
 		delay:    gauge("lag_seconds", "Age of the newest applied record; 0 when nothing is left to read.", "topic"),
@@ -50,7 +52,7 @@ func newMetrics(name string, r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.rows, m.records, m.faults, m.lag, m.delay, m.inFlight, m.apply, m.batch, m.fenced} {
+	for _, c := range []prometheus.Collector{m.rows, m.records, m.bytes, m.faults, m.lag, m.delay, m.inFlight, m.apply, m.batch, m.fenced} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -62,7 +64,11 @@ func (m *metrics) setLag(topic string, partition int32, lag int64) {
 	m.lag.WithLabelValues(topic, strconv.Itoa(int(partition))).Set(float64(lag))
 }
 
-// forget drops the gauges of a partition that another member reads now.
-func (m *metrics) forget(topic string, partition int32) {
+// forget drops the gauges of a partition that another member reads now, and of
+// its topic when this member reads no other partition of it.
+func (m *metrics) forget(topic string, partition int32, last bool) {
 	m.lag.DeleteLabelValues(topic, strconv.Itoa(int(partition)))
+	if last {
+		m.delay.DeleteLabelValues(topic)
+	}
 }

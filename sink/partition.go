@@ -9,8 +9,9 @@ import (
 
 // partition is one partition for as long as it is assigned here.
 type partition struct {
-	topic *topic
-	id    int32
+	topic   *topic
+	topicID string // "" is not known
+	id      int32
 
 	// applied is the next offset as the target has it, -1 when it has none. The
 	// goroutine that applies owns it.
@@ -21,6 +22,9 @@ type partition struct {
 	// end is the end of the partition as last fetched, and done what is applied
 	// of it, or where it begins; their difference is the lag.
 	end, done atomic.Int64
+	// time is that of its newest applied record, or of the first one read here,
+	// in milliseconds since 1970; 0 is not known.
+	time atomic.Int64
 	// revoked ends taking records of it.
 	revoked atomic.Bool
 

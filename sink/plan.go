@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -105,6 +107,9 @@ func (t *topic) compile(ctx context.Context, schemas SchemaSource, keyID, valueI
 			if c.Name == "" {
 				return nil, faulty("value of schema id %d is no record", valueID)
 			}
+			if strings.ContainsRune(c.Name, 0) || !utf8.ValidString(c.Name) {
+				return nil, faulty("a field of schema id %d has the name %q, which no column can have", valueID, c.Name)
+			}
 			if _, twice := p.byName[c.Name]; twice {
 				return nil, faulty("two fields of schema id %d are column %q", valueID, c.Name)
 			}
@@ -152,6 +157,9 @@ func (p *plan) field(name string) (int, bool) {
 // configured key all of them identify the row.
 func (p *plan) mapKey(configured []string) error {
 	for _, c := range p.key.Columns() {
+		if strings.ContainsRune(c.Name, 0) || !utf8.ValidString(c.Name) {
+			return faulty("a field of the key has the name %q, which no column can have", c.Name)
+		}
 		if c.Name == "" { // a key that is no record: long, string
 			if len(configured) != 1 {
 				return faulty("key of schema id %d is no record: set the column that it is as the topic's key", p.keyID)

@@ -17,6 +17,10 @@ import (
 // errRejoin ends a membership that is of no use any more.
 var errRejoin = errors.New("the group must be joined again")
 
+// ErrDrain says that a stop did not wait for the batch in hand any longer. None
+// of it is in the target; the next start reads it again.
+var ErrDrain = errors.New("the batch in hand was not applied")
+
 // session is one membership in the group, with three goroutines: the poller
 // fetches, the builder decodes and collapses, the applier writes. Each hands
 // its work to the next over an unbuffered channel, so that at most two batches
@@ -48,6 +52,9 @@ type chunk struct {
 	part    *partition
 	records []*kgo.Record
 }
+
+// maxDeadLetter is below the 100 MiB that brokers take in one request.
+const maxDeadLetter = 96 << 20
 
 // rebalanceTimeout is how long the group waits for a member that finishes the
 // batch in its hands; settleTimeout is what such a member takes of it.
@@ -95,20 +102,30 @@ func (s *Sink) session(ctx context.Context, w Writer) error {
 		defer close(ss.batches)
 		ss.fail(ss.build(reading))
 	})
+	wg.Go(func() { ss.watchLag(reading) })
+	var applied error // what ended the applier
 	wg.Go(func() {
-		ss.fail(ss.applyAll(writing))
+		applied = ss.applyAll(writing)
+		ss.fail(applied)
 		for b := range ss.batches { // after a failure nothing is applied any more
 			ss.settle(b)
 		}
 	})
 	wg.Wait()
+	late := writing.Err() != nil
 	stopWriting()
 	ss.cl.CloseAllowingRebalance()
 	// Whoever failed first set the cause; a stop has ctx's own.
-	if err := context.Cause(reading); err != context.Cause(ctx) {
+	err = context.Cause(reading)
+	switch {
+	case err != context.Cause(ctx):
 		return err
+	case applied == nil || errors.Is(applied, ErrFenced) || errors.Is(applied, errRejoin): // it is another member's now
+		return nil
+	case late:
+		return fmt.Errorf("%w within %s: %w", ErrDrain, s.cfg.DrainTimeout, applied)
 	}
-	return nil
+	return applied // in the last batch
 }
 
 func (ss *session) options() ([]kgo.Opt, error) {
@@ -138,8 +155,16 @@ func (ss *session) options() ([]kgo.Opt, error) {
 		kgo.BlockRebalanceOnPoll(),
 		kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.AdjustFetchOffsetsFn(ss.assign),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
+			if len(parts) == 0 { // a member to spare: ready to take over
+				ss.health.ready.Store(true)
+			}
+		}),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, parts map[string][]int32) { ss.revoke(ctx, parts, true) }),
 		kgo.OnPartitionsLost(func(ctx context.Context, _ *kgo.Client, parts map[string][]int32) { ss.revoke(ctx, parts, false) }),
+		// A dead letter may be as large as what could be read. The topic's own
+		// bound is the brokers' to keep.
+		kgo.ProducerBatchMaxBytes(maxDeadLetter),
 		kgo.FetchMaxBytes(16<<20),
 		kgo.FetchMaxPartitionBytes(4<<20),
 		kgo.MetadataMaxAge(15*time.Second),
@@ -170,6 +195,7 @@ func (ss *session) poll(ctx context.Context) error {
 			p.end.Store(fp.HighWatermark)
 			p.done.CompareAndSwap(-1, fp.LogStartOffset)
 			if len(fp.Records) > 0 {
+				p.time.CompareAndSwap(0, fp.Records[0].Timestamp.UnixMilli())
 				chunks = append(chunks, chunk{p, fp.Records})
 			}
 		})
@@ -197,12 +223,7 @@ func (ss *session) fetchError(topic string, partition int32, err error) error {
 		where = "consume in group " + ss.cfg.Group
 	}
 	if _, lost := errors.AsType[*kgo.ErrDataLoss](err); lost || errors.Is(err, kerr.OffsetOutOfRange) {
-		return &replication.Refusal{
-			Problem: fmt.Sprintf("%s: the next record to apply is gone from the topic (retention, or the topic was made anew), so rows would be missing in the target", where),
-			Remedy: fmt.Sprintf("compare the target with the source or empty it, then DELETE FROM the offsets table WHERE group_name = %s AND topic = %s to read the topic from its start",
-				replication.QuoteLiteral(ss.cfg.Group), replication.QuoteLiteral(topic)),
-			Err: err,
-		}
+		return ss.offsetsRefusal(topic, where+": the next record to apply is gone from the topic (retention, or the topic was made anew), so rows would be missing in the target", err)
 	}
 	if remedy, ok := kafka.Remedy(err, "Read on topic "+topic+" and on group "+ss.cfg.Group); ok {
 		return &replication.Refusal{Problem: where, Remedy: remedy, Err: err}
@@ -251,7 +272,9 @@ func (ss *session) build(ctx context.Context) error {
 		}
 		if n := b.rows - b.counted; n > 0 {
 			b.counted = b.rows
-			ss.health.inFlight.Add(int64(n))
+			if ss.health.inFlight.Add(int64(n)) == int64(n) {
+				ss.health.touch() // it was idle until now
+			}
 			ss.metrics.inFlight.Add(float64(n))
 		}
 		var in <-chan []chunk

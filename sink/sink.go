@@ -67,7 +67,8 @@ func (s *Sink) Health() Health {
 }
 
 // Run reads and applies until ctx ends, then finishes the batch in hand within
-// DrainTimeout, leaves the group, and returns nil. Any other return is an
+// DrainTimeout, leaves the group, and returns nil, or ErrDrain when the target
+// did not take the batch in that time. Any other return is an
 // error that trying again would not mend: a *RecordError under on_error stop, a
 // *replication.Refusal that says what a person must do. Transient troubles of
 // Kafka, the registry and the database it waits out.

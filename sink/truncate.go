@@ -31,8 +31,14 @@ func (ss *session) truncate(ctx context.Context, r *raw) error {
 	var keep func([]replication.Value) bool
 	if count > 1 {
 		keep, err = r.plan.keeper(rec.Topic, rec.Partition, count)
+		if stays := keep; stays != nil {
+			keep = func(key []replication.Value) bool {
+				ss.health.touch() // a large table takes its time, and is no standstill
+				return stays(key)
+			}
+		}
 	}
-	o := Offset{Topic: rec.Topic, Partition: rec.Partition, From: p.applied, Next: rec.Offset + 1}
+	o := Offset{Topic: rec.Topic, TopicID: p.topicID, Partition: rec.Partition, From: p.applied, Next: rec.Offset + 1}
 	if err != nil { // this record cannot be applied: the policy decides, and only its offset moves
 		if err := ss.judge(ctx, []fault{{rec, newRecordError(r.plan, rec, err)}}); err != nil {
 			return err
@@ -128,7 +134,7 @@ func (ss *session) deadLetterRefusal(err error) error {
 		if errors.Is(err, permanent) {
 			return &replication.Refusal{
 				Problem: "a dead letter is too large for topic " + topic,
-				Remedy:  "raise max.message.bytes of the topic",
+				Remedy:  fmt.Sprintf("raise max.message.bytes of the topic (records beyond %d MiB cannot be copied to it: set on_error to stop or skip)", maxDeadLetter>>20),
 				Err:     err,
 			}
 		}

@@ -151,7 +151,7 @@ func (w *Writer) applyRows(ctx context.Context, t *tx, table int, r *sink.Rows) 
 	}
 	l := loader{w: w, p: p, t: t, table: table, rows: r}
 	if len(p.deletes) > 0 {
-		if err := l.run(ctx, p.deletes, p.keyColumns(), p.remove, true); err != nil {
+		if err := l.run(ctx, load{idx: p.deletes, cols: p.keyColumns(), sql: p.remove, prepare: true, removes: true}); err != nil {
 			return err
 		}
 	}
@@ -165,17 +165,18 @@ func (w *Writer) applyRows(ctx context.Context, t *tx, table int, r *sink.Rows) 
 		}
 	}
 	if len(p.upserts) > 0 {
-		if err := l.run(ctx, p.upserts, p.cols, func(from string) string { return p.upsert(p.cols, from) }, true); err != nil {
+		upsert := func(from string) string { return p.upsert(p.cols, from) }
+		if err := l.run(ctx, load{idx: p.upserts, cols: p.cols, sql: upsert, prepare: true}); err != nil {
 			return err
 		}
 	}
 	for set, idx := range p.partial {
 		cols := p.pick(func(c column) bool { return set[c.field] == 1 })
-		if err := l.run(ctx, idx, cols, func(from string) string { return p.merge(cols, from) }, false); err != nil {
+		if err := l.run(ctx, load{idx: idx, cols: cols, sql: func(from string) string { return p.merge(cols, from) }}); err != nil {
 			return err
 		}
 	}
-	return nil
+	return l.settle(ctx)
 }
 
 // minCopyNew is the number of new rows from which trying a COPY straight into

@@ -75,6 +75,16 @@ func rowFault(err error) bool {
 	return code == "21000" // ON CONFLICT would touch a row twice: keys equal for the target though not in the topic
 }
 
+// crosses reports whether the row is refused because of another one, which may
+// yet change.
+func crosses(err error) bool {
+	switch sqlState(err) {
+	case uniqueViolation, "23503", "23P01": // foreign key, exclusion
+		return true
+	}
+	return false
+}
+
 // staleShape reports whether the target's table is not as it was when its plan
 // was made.
 func staleShape(err error) bool {

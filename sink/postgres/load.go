@@ -16,44 +16,103 @@ type loader struct {
 	t     *tx
 	table int
 	rows  *sink.Rows
+	// refused are rows that the database refused in this careful transaction.
+	refused []refused
 }
 
-// run loads the columns of the rows idx and runs the statement that sql makes
-// of the FROM item they are in. In a careful transaction rows that the
-// database refuses are sorted out by bisection.
-func (l *loader) run(ctx context.Context, idx []int32, cols []column, sql func(from string) string, prepare bool) error {
+// refused is one row with the statement that it failed in.
+type refused struct {
+	load
+	err error
+}
+
+// load is a statement for some rows.
+type load struct {
+	idx     []int32
+	cols    []column
+	sql     func(from string) string // of the FROM item that the rows are in
+	prepare bool
+	removes bool // it deletes
+}
+
+// run loads the columns of the rows and runs the statement. In a careful
+// transaction rows that the database refuses are sorted out by bisection.
+func (l *loader) run(ctx context.Context, ld load) error {
 	if !l.t.careful {
-		return l.once(ctx, idx, cols, sql, prepare)
+		return l.once(ctx, ld)
 	}
-	if len(l.t.bad) >= maxBadRows {
+	if len(l.t.bad)+len(l.refused) >= maxBadRows {
 		return nil // what was found is left out first, then the rest is tried again
 	}
-	if err := l.w.exec(ctx, "SAVEPOINT cdc"); err != nil {
-		return fmt.Errorf("savepoint: %w", err)
-	}
-	err := l.once(ctx, idx, cols, sql, prepare)
-	if err == nil {
-		return l.w.exec(ctx, "RELEASE SAVEPOINT cdc")
-	}
-	if !rowFault(err) {
+	fault, err := l.attempt(ctx, ld)
+	if fault == nil || err != nil {
 		return err
 	}
-	if err := l.w.exec(ctx, "ROLLBACK TO SAVEPOINT cdc; RELEASE SAVEPOINT cdc"); err != nil {
-		return fmt.Errorf("rollback to savepoint: %w", err)
-	}
-	if len(idx) == 1 {
-		l.t.bad = append(l.t.bad, &sink.RowError{
-			Shape: l.p.shape, Index: int(idx[0]), Tables: l.table, Origin: l.rows.Rows[idx[0]].Origin, Err: err,
-		})
+	n := len(ld.idx)
+	if n == 1 {
+		l.refused = append(l.refused, refused{ld, fault})
 		return nil
 	}
-	if err := l.run(ctx, idx[:len(idx)/2], cols, sql, prepare); err != nil {
+	half := ld
+	half.idx = ld.idx[:n/2]
+	if err := l.run(ctx, half); err != nil {
 		return err
 	}
-	return l.run(ctx, idx[len(idx)/2:], cols, sql, prepare)
+	half.idx = ld.idx[n/2:]
+	return l.run(ctx, half)
 }
 
-func (l *loader) once(ctx context.Context, idx []int32, cols []column, sql func(from string) string, prepare bool) error {
+// attempt runs a statement in a savepoint of its own; fault is an error that
+// lies in its rows, and is undone.
+func (l *loader) attempt(ctx context.Context, ld load) (fault, err error) {
+	if err := l.w.exec(ctx, "SAVEPOINT cdc"); err != nil {
+		return nil, fmt.Errorf("savepoint: %w", err)
+	}
+	err = l.once(ctx, ld)
+	if err == nil {
+		return nil, l.w.exec(ctx, "RELEASE SAVEPOINT cdc")
+	}
+	if !rowFault(err) {
+		return nil, err
+	}
+	if err := l.w.exec(ctx, "ROLLBACK TO SAVEPOINT cdc; RELEASE SAVEPOINT cdc"); err != nil {
+		return nil, fmt.Errorf("rollback to savepoint: %w", err)
+	}
+	return err, nil
+}
+
+// settle tries refused rows again as long as that helps: a row may have stood
+// in the way of another one (a second unique index, a foreign key of the table
+// to itself) that came to its place by now. What is left is bad.
+func (l *loader) settle(ctx context.Context) error {
+	for progress := true; progress; {
+		progress = false
+		left := l.refused[:0]
+		for _, r := range l.refused {
+			if r.removes || !crosses(r.err) {
+				left = append(left, r)
+				continue
+			}
+			fault, err := l.attempt(ctx, r.load)
+			if err != nil {
+				return err
+			}
+			if progress = progress || fault == nil; fault != nil {
+				left = append(left, refused{r.load, fault})
+			}
+		}
+		l.refused = left
+	}
+	for _, r := range l.refused {
+		i := int(r.idx[0])
+		l.t.bad = append(l.t.bad, &sink.RowError{Shape: l.p.shape, Index: i, Tables: l.table, Origin: l.rows.Rows[i].Origin, Err: r.err})
+	}
+	l.refused = nil
+	return nil
+}
+
+func (l *loader) once(ctx context.Context, ld load) error {
+	idx, cols, sql := ld.idx, ld.cols, ld.sql
 	if l.p.copied || len(idx) >= copyThreshold {
 		stage := l.p.stage
 		if err := l.copy(ctx, stage, idx, cols); err != nil {
@@ -84,7 +143,7 @@ func (l *loader) once(ctx context.Context, idx []int32, cols []column, sql func(
 		w.params = append(w.params, w.buf[start:end:end])
 		start = end
 	}
-	if _, err := w.run(ctx, sql(l.p.unnest(cols)), w.params, prepare); err != nil {
+	if _, err := w.run(ctx, sql(l.p.unnest(cols)), w.params, ld.prepare); err != nil {
 		return fmt.Errorf("write to table %s: %w", l.p.table, err)
 	}
 	return nil

@@ -17,17 +17,21 @@ func (w *Writer) offsetsDDL() string {
   topic text NOT NULL,
   partition integer NOT NULL,
   next_offset bigint NOT NULL,
+  topic_id text,
   updated_at timestamp with time zone NOT NULL DEFAULT now(),
   PRIMARY KEY (group_name, topic, partition))`, w.offsets)
 }
 
 func (w *Writer) ensureOffsets(ctx context.Context) error {
-	rows, err := w.query(ctx, `SELECT to_regclass($1)`, w.offsets)
+	rows, err := w.query(ctx, `SELECT to_regclass($1), EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = 'topic_id')`, w.offsets)
 	if err != nil {
 		return fmt.Errorf("look for table %s: %w", w.offsets, err)
 	}
 	if rows[0][0] != nil {
-		return nil
+		if string(rows[0][1]) == "t" {
+			return nil
+		}
+		return w.addTopicID(ctx)
 	}
 	err = w.exec(ctx, w.offsetsDDL())
 	switch sqlState(err) {
@@ -45,6 +49,37 @@ func (w *Writer) ensureOffsets(ctx context.Context) error {
 	}
 	w.log.Info("created the offsets table", "table", w.offsets)
 	return nil
+}
+
+// addTopicID brings a table that an earlier version made up to date.
+func (w *Writer) addTopicID(ctx context.Context) error {
+	ddl := "ALTER TABLE " + w.offsets + " ADD COLUMN IF NOT EXISTS topic_id text"
+	err := w.exec(ctx, ddl)
+	if sqlState(err) == noPrivilege {
+		return &replication.Refusal{Problem: fmt.Sprintf("the offsets table %s lacks the column topic_id, and it may not be added", w.offsets), Remedy: ddl + " (as its owner)", Err: err}
+	}
+	if err != nil && sqlState(err) != duplicateColumn {
+		return fmt.Errorf("add column topic_id to table %s: %w", w.offsets, err)
+	}
+	return nil
+}
+
+// TopicIDs implements sink.Writer.
+func (w *Writer) TopicIDs(ctx context.Context, group string, topics []string) (map[string]string, error) {
+	var out map[string]string
+	err := w.retry(ctx, "reading topics' ids", func() error {
+		out = map[string]string{}
+		rows, err := w.query(ctx, `SELECT DISTINCT topic, topic_id FROM `+w.offsets+` WHERE group_name = $1 AND topic = ANY($2::text[]) AND topic_id IS NOT NULL`,
+			group, textArray(topics))
+		if err != nil {
+			return fmt.Errorf("read topics' ids of group %s: %w", group, err)
+		}
+		for _, r := range rows {
+			out[string(r[0])] = string(r[1])
+		}
+		return nil
+	})
+	return out, err
 }
 
 // Offsets implements sink.Writer.
@@ -86,22 +121,22 @@ func (w *Writer) moveOffsets(ctx context.Context, group string, offsets []sink.O
 		return int(a.Partition - b.Partition)
 	})
 	for _, fresh := range []bool{false, true} {
-		sql := `UPDATE ` + w.offsets + ` o SET next_offset = u.next, updated_at = now()
-			FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[]) u(topic, partition, prev, next)
+		sql := `UPDATE ` + w.offsets + ` o SET next_offset = u.next, updated_at = now(), topic_id = coalesce(nullif(u.id, ''), o.topic_id)
+			FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::text[]) u(topic, partition, prev, next, id)
 			WHERE o.group_name = $1 AND o.topic = u.topic AND o.partition = u.partition AND o.next_offset = u.prev`
 		if fresh {
-			sql = `INSERT INTO ` + w.offsets + ` (group_name, topic, partition, next_offset)
-			SELECT $1, u.topic, u.partition, u.next
-			FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[]) u(topic, partition, prev, next)
+			sql = `INSERT INTO ` + w.offsets + ` (group_name, topic, partition, next_offset, topic_id)
+			SELECT $1, u.topic, u.partition, u.next, nullif(u.id, '')
+			FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::text[]) u(topic, partition, prev, next, id)
 			ON CONFLICT DO NOTHING`
 		}
-		var topics []string
+		var topics, ids []string
 		var parts, prev, next []byte
 		for _, o := range sorted {
 			if (o.From < 0) != fresh {
 				continue
 			}
-			topics = append(topics, o.Topic)
+			topics, ids = append(topics, o.Topic), append(ids, o.TopicID)
 			parts = strconv.AppendInt(append(parts, ','), int64(o.Partition), 10)
 			prev = strconv.AppendInt(append(prev, ','), o.From, 10)
 			next = strconv.AppendInt(append(next, ','), o.Next, 10)
@@ -110,7 +145,7 @@ func (w *Writer) moveOffsets(ctx context.Context, group string, offsets []sink.O
 			continue
 		}
 		list := func(b []byte) []byte { b[0] = '{'; return append(b, '}') }
-		n, err := w.run(ctx, sql, [][]byte{[]byte(group), []byte(textArray(topics)), list(parts), list(prev), list(next)}, true)
+		n, err := w.run(ctx, sql, [][]byte{[]byte(group), []byte(textArray(topics)), list(parts), list(prev), list(next), []byte(textArray(ids))}, true)
 		if err != nil {
 			return false, fmt.Errorf("move offsets of group %s: %w", group, err)
 		}

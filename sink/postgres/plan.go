@@ -69,6 +69,9 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 	if schema == "" {
 		schema = w.cfg.Schema
 	}
+	if err := tooLong(schema, s); err != nil {
+		return nil, err
+	}
 	p := &plan{shape: s, table: tableName(schema, s.Table), made: time.Now(), partial: map[string][]int32{}}
 	cols, err := w.query(ctx, inspectSQL, p.table)
 	if err != nil {
@@ -111,6 +114,12 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 			continue
 		}
 		if string(c[3]) == "t" { // GENERATED ALWAYS AS (…) STORED computes itself
+			if f.Key {
+				return nil, &replication.Refusal{
+					Problem: fmt.Sprintf("the key field %q of topic %s is a generated column of table %s, which cannot be written", f.Name, s.Topic, p.table),
+					Remedy:  fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP EXPRESSION", p.table, replication.QuoteIdentifier(f.Name)),
+				}
+			}
 			continue
 		}
 		if string(c[2]) == "t" {
@@ -151,6 +160,29 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 	}
 	w.plans[s] = p
 	return p, nil
+}
+
+// maxName is how many bytes of a name PostgreSQL keeps (NAMEDATALEN - 1). It
+// cuts longer ones without an error, so that two of them may become one.
+const maxName = 63
+
+// tooLong refuses names that the target would cut.
+func tooLong(schema string, s *sink.Shape) error {
+	if len(schema) > maxName || len(s.Table) > maxName {
+		return &replication.Refusal{
+			Problem: fmt.Sprintf("the table's name for topic %s, %s, is longer than the %d bytes that PostgreSQL keeps of a name", s.Topic, tableName(schema, s.Table), maxName),
+			Remedy:  "give the topic a table with a shorter name in sinks[].tables",
+		}
+	}
+	for _, f := range s.Fields {
+		if len(f.Name) > maxName {
+			return &replication.Refusal{
+				Problem: fmt.Sprintf("the field %q of topic %s is longer than the %d bytes that PostgreSQL keeps of a column's name", f.Name, s.Topic, maxName),
+				Remedy:  "rename the field where it is published (tables[].rename)",
+			}
+		}
+	}
+	return nil
 }
 
 func (w *Writer) createTable(ctx context.Context, p *plan) ([][][]byte, error) {

@@ -32,6 +32,8 @@ func TestRefusals(t *testing.T) {
 			`ALTER TABLE "public"."t" DROP CONSTRAINT t_id_key, ADD UNIQUE ("id")`, ""},
 		{"key column absent", "CREATE TABLE t (note text)", Config{}, `table "public"."t" has no column for the key field "id" of topic public.t`,
 			`ALTER TABLE "public"."t" ADD COLUMN IF NOT EXISTS "id" bigint`, `ALTER TABLE t ADD COLUMN id bigint PRIMARY KEY`},
+		{"key column generated", "CREATE TABLE t (note text, id bigint GENERATED ALWAYS AS (length(note)) STORED PRIMARY KEY)", Config{},
+			`the key field "id" of topic public.t is a generated column of table "public"."t"`, `ALTER TABLE "public"."t" ALTER COLUMN "id" DROP EXPRESSION`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tg := newTarget(t, c.cfg)
