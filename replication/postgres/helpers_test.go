@@ -160,10 +160,15 @@ func (r *changeReader) batch() {
 	for i := range b.Changes {
 		r.have = append(r.have, show(&b.Changes[i]))
 	}
-	if b.Position != "" {
+	if b.Position != "" && (len(b.Changes) > 0 || !opening(b.Position)) {
 		r.pos = b.Position
 	}
 	b.Release()
+}
+
+// opening reports whether p is that of a start that has read nothing yet.
+func opening(p replication.Position) bool {
+	return p != "" && !strings.Contains(string(p), `"tables"`)
 }
 
 // position reads on until there is a Position and no change is left over.

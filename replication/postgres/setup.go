@@ -20,6 +20,10 @@ type start struct {
 	snap *snapshot // nil when no table has to be read; owned by who gets the start
 	// announce says that pos is new and should be saved before anything happens.
 	announce bool
+	// opening says the same of a first snapshot: before its first row comes a
+	// Position without tables, so that from then on a slot without a checkpoint
+	// is somebody else's.
+	opening  bool
 	captured map[uint32]bool // the OIDs of the configured tables
 }
 
@@ -102,7 +106,11 @@ func (i *inspection) begin(ctx context.Context, cat *catalog, repl *pgconn.PgCon
 		// changes end, for every row, in the state that the row has.
 		cfg.Logger.Warn("the slot exists but no checkpoint does: an earlier snapshot did not come to its end; it starts again, and the changes since the slot was made follow it",
 			"slot", cfg.Slot, "since", i.slot.Confirmed.String())
-		return i.readAgain(ctx, cat, repl, todo, position{LSN: i.slot.Confirmed}, nil)
+		st, err := i.readAgain(ctx, cat, repl, todo, position{LSN: i.slot.Confirmed}, nil)
+		if err == nil {
+			st.opening = true
+		}
+		return st, err
 	}
 	lsn, exported, err := createSlot(ctx, repl, cfg.Slot, false, len(todo) > 0)
 	if err != nil {
@@ -120,7 +128,7 @@ func (i *inspection) begin(ctx context.Context, cat *catalog, repl *pgconn.PgCon
 		}
 		return nil, err
 	}
-	return &start{pos: snap.completes(position{LSN: lsn}, nil), snap: snap}, nil
+	return &start{pos: snap.completes(position{LSN: lsn}, nil), snap: snap, opening: true}, nil
 }
 
 // resume starts from the checkpoint. Newly configured tables are read as of the

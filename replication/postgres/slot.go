@@ -23,6 +23,9 @@ type slotInfo struct {
 	Retained  int64         // bytes of log that the server keeps because of it
 	WALStatus string        // reserved, extended, unreserved, lost
 	Invalid   string        // why it is invalidated, if it is and the server tells
+	// Sent is how many transactions were decoded for readers of the slot. The
+	// server forgets it in a crash.
+	Sent int64
 }
 
 // readSlot returns the slot of that name, or nil.
@@ -37,9 +40,10 @@ SELECT coalesce(s.plugin::text, ''), coalesce(s.database::text, ''), s.temporary
                 CASE WHEN to_jsonb(s) ->> 'conflicting' = 'true' THEN 'conflict with recovery' END, ''),
        coalesce(pg_catalog.pg_wal_lsn_diff(
          CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
-              ELSE pg_catalog.pg_current_wal_lsn() END, s.restart_lsn), 0)::bigint
+              ELSE pg_catalog.pg_current_wal_lsn() END, s.restart_lsn), 0)::bigint,
+       coalesce((SELECT n.total_txns FROM pg_catalog.pg_stat_replication_slots n WHERE n.slot_name = s.slot_name), 0)
   FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1::text`, name).
-		Scan(&s.Plugin, &s.Database, &s.Temporary, &s.ActivePID, &confirmed, &s.WALStatus, &s.Invalid, &s.Retained)
+		Scan(&s.Plugin, &s.Database, &s.Temporary, &s.ActivePID, &confirmed, &s.WALStatus, &s.Invalid, &s.Retained, &s.Sent)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -140,6 +144,15 @@ func (i *inspection) inspectSlot(ctx context.Context, cat *catalog) error {
 	if s.ActivePID != 0 {
 		r := refuseActive(s)
 		i.add(replication.LevelError, subject, r.Problem, r.Remedy)
+		return nil
+	}
+	if i.from == nil && s.Sent > 0 {
+		// Whoever read from it has a checkpoint somewhere, and would miss what we
+		// acknowledge. Our own first start saves one before it reads anything.
+		i.add(replication.LevelError, subject, fmt.Sprintf("slot %q was read from before (%d transactions), but there is no checkpoint of %q: it serves another capture, or its checkpoint is in another Kafka cluster or topic, or is lost",
+			s.Name, s.Sent, i.cfg.Name),
+			"point the configuration at the Kafka cluster and topic with the checkpoint, or choose another slot name; "+
+				"if nobody needs the slot any more, run cdc drop, then start again: everything is read again (rows that were deleted meanwhile are not noticed by a snapshot)")
 		return nil
 	}
 	state := fmt.Sprintf("slot %q keeps %s of log", s.Name, bytesText(s.Retained))

@@ -128,7 +128,7 @@ func (d *testDB) fill(table string, n int) {
 }
 
 // readAll reads the snapshot to its end and returns the ids by table, and the
-// Position, which must come with the last row.
+// Position that completes it, which must come with the last row.
 func readAll(t *testing.T, s *Source) (map[string]int, replication.Position) {
 	t.Helper()
 	rows := map[string]int{}
@@ -146,7 +146,7 @@ func readAll(t *testing.T, s *Source) (map[string]int, replication.Position) {
 		}
 		pos := b.Position
 		b.Release()
-		if pos != "" {
+		if pos != "" && !opening(pos) {
 			return rows, pos
 		}
 	}
@@ -167,7 +167,7 @@ func TestSnapshotBreaksOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b.Position != "" {
+		if b.Position != "" && !opening(b.Position) {
 			t.Fatalf("a batch in the middle of the snapshot has the position %s", b.Position)
 		}
 		b.Release()
@@ -193,6 +193,68 @@ func TestSnapshotBreaksOff(t *testing.T) {
 	if diff := cmp.Diff(want, readFrom(t, s).changes(3)); diff != "" {
 		t.Errorf("after a restart came (-want +got):\n%s", diff)
 	}
+}
+
+// TestOpeningPosition breaks a first snapshot off when its first Position is
+// saved: the next start has a checkpoint, reads everything, and gets the deletes.
+func TestOpeningPosition(t *testing.T) {
+	d := newTestDB(t)
+	d.fill("t", 1000)
+	cfg := d.config("public.t")
+	cfg.BatchBytes = 16 << 10
+	s := mustOpen(t, cfg)
+	for n := range 2 {
+		b, err := s.Next(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first := n == 0; first != (len(b.Changes) == 0) || first != opening(b.Position) {
+			t.Fatalf("batch %d has %d changes and the position %q", n, len(b.Changes), b.Position)
+		}
+		if b.Position != "" {
+			cfg.From = b.Position
+			s.Ack(b.Position)
+		}
+		b.Release()
+	}
+	mustClose(t, s)
+	d.exec(`DELETE FROM t WHERE id = 1`)
+	s = mustOpen(t, cfg)
+	rows, _ := readAll(t, s)
+	if rows["public.t"] != 999 {
+		t.Errorf("read %d rows, want 999", rows["public.t"])
+	}
+	if diff := cmp.Diff([]string{`delete public.t before (1, unchanged)`}, readFrom(t, s).changes(1)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestSlotOfAnother has a slot that was read from, and no checkpoint, as when
+// the configuration names another Kafka cluster: the slot is refused, and stays
+// as it is.
+func TestSlotOfAnother(t *testing.T) {
+	d := newTestDB(t)
+	d.fill("t", 1)
+	cfg := d.config("public.t")
+	s := mustOpen(t, cfg)
+	_, pos := readAll(t, s)
+	d.exec(`INSERT INTO t VALUES (2, '')`)
+	readFrom(t, s).changes(1)
+	mustClose(t, s)
+	confirmed := func() string {
+		return d.text(`SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = $1`, cfg.Slot)
+	}
+	was := confirmed()
+	for _, mode := range []SnapshotMode{SnapshotInitial, SnapshotNever} {
+		cfg.Tables[0].Snapshot = mode
+		wantRefusal(t, cfg, `slot "`+cfg.Slot+`" was read from before (1 transactions), but there is no checkpoint`, `or choose another slot name; if nobody needs the slot any more, run cdc drop`)
+		wantFinding(t, Check(testContext(t), cfg), replication.LevelError, `was read from before`, `cdc drop`)
+	}
+	if now := confirmed(); now != was {
+		t.Errorf("the slot went from %s to %s", was, now)
+	}
+	cfg.From = pos
+	readFrom(t, mustOpen(t, cfg)).changes(1)
 }
 
 // TestSnapshotConnectionLost cuts the snapshot's connection: it starts again by
@@ -276,7 +338,7 @@ func TestNewTable(t *testing.T) {
 }
 
 // TestNever starts with the changes alone, and again at the slot's point when
-// nothing was saved.
+// nothing more was saved.
 func TestNever(t *testing.T) {
 	d := newTestDB(t)
 	d.fill("t", 10)
@@ -290,6 +352,7 @@ func TestNever(t *testing.T) {
 	if len(b.Changes) != 0 || b.Position == "" {
 		t.Errorf("first batch has %d changes and the position %q", len(b.Changes), b.Position)
 	}
+	cfg.From = b.Position
 	b.Release()
 	d.exec(`DELETE FROM t WHERE id = 1`)
 	want := []string{`delete public.t before (1, unchanged)`}

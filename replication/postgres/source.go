@@ -68,7 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 	s := &Source{
 		cfg:  cfg,
 		pool: newBatchPool(cfg.BatchBytes, maxBatches),
-		out:  make(chan *batch),
+		out:  make(chan *batch, 1), // the opening one must not wait: the snapshot's transaction holds locks
 	}
 	s.catalog = newCatalog(newSession(&s.cfg))
 	s.first, err = setUp(ctx, &s.cfg, s.catalog)
@@ -130,6 +130,12 @@ func (s *Source) readSnapshot(st *start) error {
 	if st.snap == nil { // the tables to read were all done: cannot be after one that broke off
 		return nil
 	}
+	if st.opening {
+		if err := s.open(st.pos.LSN); err != nil {
+			st.snap.close(context.WithoutCancel(s.ctx))
+			return err
+		}
+	}
 	last, err := st.snap.read(s.ctx, &s.cfg, s.pool, s.out, &s.rows)
 	// Before anybody is waited for: the transaction holds locks.
 	st.snap.close(context.WithoutCancel(s.ctx))
@@ -137,11 +143,26 @@ func (s *Source) readSnapshot(st *start) error {
 		return err
 	}
 	last.end, last.Position = st.pos.LSN, st.pos.text()
+	return s.hand(last)
+}
+
+// open hands out the Position of a start that has read nothing yet.
+func (s *Source) open(lsn pglogrepl.LSN) error {
+	b, err := s.pool.get(s.ctx)
+	if err != nil {
+		return err
+	}
+	b.end, b.Position = lsn, position{LSN: lsn}.text()
+	return s.hand(b)
+}
+
+// hand hands a batch of the snapshot to Next.
+func (s *Source) hand(b *batch) error {
 	select {
-	case s.out <- last:
+	case s.out <- b:
 		return nil
 	case <-s.ctx.Done():
-		last.Release()
+		b.Release()
 		return s.ctx.Err()
 	}
 }
