@@ -142,7 +142,7 @@ func (b *Batch) declare(o *object) {
 }
 
 func (a *Admin) declare(o *object) {
-	o.scalar("listen", "text", "Address (host:port) to listen on, or off.", parseListen(&a.Listen)).defaults("127.0.0.1:9187")
+	o.scalar("listen", "text", "Address (host:port) to listen on, or off. On a loopback address it serves /debug/pprof/, too.", parseListen(&a.Listen)).defaults("127.0.0.1:9187")
 }
 
 func (l *Log) declare(o *object) {

@@ -280,8 +280,8 @@ func TestSignals(t *testing.T) {
 	p, release = blocked("1s")
 	p.signal(syscall.SIGTERM)
 	begin := time.Now()
-	if p.exit(t, 20*time.Second); time.Since(begin) > 10*time.Second {
-		t.Errorf("a stop that cannot finish in time took %s", time.Since(begin))
+	if code := p.exit(t, 20*time.Second); code != 4 || time.Since(begin) > 10*time.Second {
+		t.Errorf("a stop that cannot finish in time took %s: exit code %d, want 4", time.Since(begin), code)
 	}
 	release()
 	// What it left unfinished, the next one does: blocked waits for that.

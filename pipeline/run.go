@@ -11,6 +11,9 @@ import (
 	"cdc/replication"
 )
 
+// ErrDrain says that not all in flight was acknowledged within DrainTimeout.
+var ErrDrain = errors.New("drain")
+
 // closeTimeout bounds the closing of the source after the drain.
 const closeTimeout = 5 * time.Second
 
@@ -66,8 +69,8 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	fail(p.closeSource(ctx))
 	err = first.get()
 	if l := p.flights.load(); l.flights > 0 {
-		err = errors.Join(err, fmt.Errorf("drain: %d records in %d batches were not acknowledged within %s; the next start publishes them again",
-			l.records, l.flights, p.cfg.DrainTimeout))
+		err = errors.Join(err, fmt.Errorf("%w: %d records in %d batches were not acknowledged within %s; the next start publishes them again",
+			ErrDrain, l.records, l.flights, p.cfg.DrainTimeout))
 	}
 	return err
 }

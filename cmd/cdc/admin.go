@@ -24,7 +24,7 @@ type health struct {
 	State string `json:"state"` // for people
 }
 
-// admin serves /livez, /readyz, /metrics and /debug/pprof/.
+// admin serves /livez, /readyz and /metrics; on loopback /debug/pprof/, too.
 type admin struct {
 	registry *prometheus.Registry
 	server   *http.Server
@@ -49,15 +49,19 @@ func startAdmin(addr string, log *slog.Logger) (*admin, error) {
 	}
 	var err error
 	if a.listener, err = net.Listen("tcp", addr); err != nil {
-		return nil, usageError{fmt.Errorf("admin.listen: %w; choose another address, or \"\" for none", err)}
+		return nil, usageError{fmt.Errorf("admin.listen: %w; choose another address, or off for none", err)}
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", a.probe(func(h health) bool { return h.Live }))
-	mux.HandleFunc("GET /readyz", a.probe(func(h health) bool { return h.Ready }))
+	mux.HandleFunc("GET /livez", a.probe(true, func(h health) bool { return h.Live }))
+	mux.HandleFunc("GET /readyz", a.probe(false, func(h health) bool { return h.Ready }))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{Registry: a.registry}))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index) // heap, goroutine, …
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	paths := "/livez /readyz /metrics"
+	if private(a.listener.Addr()) {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index) // heap, goroutine, …
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		paths += " /debug/pprof/"
+	}
 	a.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		defer close(a.done)
@@ -65,8 +69,15 @@ func startAdmin(addr string, log *slog.Logger) (*admin, error) {
 			log.Error("admin server ended", "error", err)
 		}
 	}()
-	log.Info("admin server listens", "address", a.listener.Addr().String(), "paths", "/livez /readyz /metrics /debug/pprof/")
+	log.Info("admin server listens", "address", a.listener.Addr().String(), "paths", paths)
 	return a, nil
+}
+
+// private reports whether only this machine reaches an address. Elsewhere there
+// is no pprof: a heap dump holds rows and passwords.
+func private(addr net.Addr) bool {
+	at, ok := addr.(*net.TCPAddr)
+	return ok && at.IP.IsLoopback()
 }
 
 // watch adds a part to the probes.
@@ -76,8 +87,9 @@ func (a *admin) watch(name string, f func() health) {
 	a.parts[name] = f
 }
 
-// probe answers 200 when good holds for every part, else 503; the body tells of each.
-func (a *admin) probe(good func(health) bool) http.HandlerFunc {
+// probe answers 200 when good holds for every part, else 503; the body tells of
+// each. empty is the answer while there are no parts yet.
+func (a *admin) probe(empty bool, good func(health) bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		a.mu.Lock()
 		parts := make(map[string]health, len(a.parts))
@@ -86,6 +98,9 @@ func (a *admin) probe(good func(health) bool) http.HandlerFunc {
 		}
 		a.mu.Unlock()
 		code := http.StatusOK
+		if len(parts) == 0 && !empty {
+			code = http.StatusServiceUnavailable
+		}
 		for _, h := range parts {
 			if !good(h) {
 				code = http.StatusServiceUnavailable

@@ -8,12 +8,16 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 
+	"cdc/pipeline"
 	"cdc/replication"
+	"cdc/sink"
 )
 
 // The exit codes; `cdc --help` and docs/configuration.md list them.
@@ -93,9 +97,20 @@ func execute(a *app, args []string) (code int) {
 	}
 	err = k.Run(a)
 	if err != nil && !errors.Is(err, errSilent) {
-		fmt.Fprintln(a.stderr, "cdc:", err)
+		fmt.Fprintln(a.stderr, "cdc:", printable(err.Error()))
 	}
 	return exitCode(err)
+}
+
+// printable makes a text safe for a terminal: names and values in it may come
+// from a topic. Line feeds and tabs stay.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && unicode.IsControl(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
 }
 
 // exitPanic unwinds out of kong when --help has printed and asks to exit.
@@ -117,17 +132,19 @@ func exitCode(err error) int {
 		return exitUsage
 	case replication.IsRefusal(err):
 		return exitRefused
-	case errors.Is(err, errUnclean):
+	case isDrain(err):
 		return exitUnclean
 	default:
 		return exitFailed
 	}
 }
 
+// isDrain reports whether a stop left something in flight.
+func isDrain(err error) bool {
+	return errors.Is(err, pipeline.ErrDrain) || errors.Is(err, sink.ErrDrain)
+}
+
 func isUsage(err error) bool {
 	_, ok := errors.AsType[usageError](err)
 	return ok
 }
-
-// errUnclean says that stopping took longer than it may.
-var errUnclean = errors.New("stopped before everything in flight was finished; it is repeated at the next start")

@@ -148,6 +148,9 @@ func runParts(ctx context.Context, parts []part, adm *admin, log *slog.Logger) e
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	results := make(chan error, len(parts))
+	for _, p := range parts { // all of them, before one of them says that it is ready
+		adm.watch(p.name, startState{name: "starting"}.health)
+	}
 	for _, p := range parts {
 		go func() {
 			err := p.run(ctx, func(f func() health) { adm.watch(p.name, f) })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"cdc/config"
+	"cdc/replication"
 )
 
 // configFlag is the flag that most commands share.
@@ -90,6 +91,9 @@ func runFile(a *app, path string, capture bool, names []string) error {
 		}})
 	}
 	err = runParts(a.ctx, parts, adm, log)
+	if a.ctx.Err() == nil && isDrain(err) && !isUsage(err) && !replication.IsRefusal(err) {
+		return errors.New(err.Error()) // it failed; that it then could not finish is not the point
+	}
 	if err == nil {
 		log.Info("cdc stopped cleanly", "reason", context.Cause(a.ctx))
 	}

@@ -272,9 +272,42 @@ func (t *tail) print(ctx context.Context, r *kgo.Record) error {
 		*part.to = text
 	}
 	line.Problem = strings.Join(problems, "; ")
-	encoder := json.NewEncoder(t.out) // it ends the line
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text) // it ends the line
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(line)
+	if err := encoder.Encode(line); err != nil {
+		return err
+	}
+	return writeSafe(t.out, text.Bytes())
+}
+
+// writeSafe writes JSON with the control characters escaped that JSON allows as
+// they are: DEL and U+0080 to U+009F, with which a terminal can be made to do things.
+func writeSafe(out *bufio.Writer, text []byte) error {
+	start := 0
+	for i, c := range text {
+		var control rune
+		switch {
+		case c == 0x7f:
+			control = 0x7f
+		case c == 0xc2 && i+1 < len(text) && text[i+1] < 0xa0:
+			control = rune(text[i+1])
+		default:
+			continue
+		}
+		if _, err := out.Write(text[start:i]); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(out, `\u%04x`, control); err != nil {
+			return err
+		}
+		start = i + 1
+		if c == 0xc2 {
+			start++
+		}
+	}
+	_, err := out.Write(text[start:])
+	return err
 }
 
 // decode renders bytes as JSON: a record in the registry's wire format by its

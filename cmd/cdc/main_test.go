@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"cdc/pipeline"
+	"cdc/replication"
+	"cdc/sink"
+)
+
+func TestExitCodes(t *testing.T) {
+	refusal := &replication.Refusal{Problem: "a", Remedy: "b"}
+	for want, errs := range map[int][]error{
+		0: {nil},
+		1: {errors.New("x"), errSilent},
+		2: {usageError{errors.New("x")}, errors.Join(refusal, usageError{errors.New("x")})},
+		3: {fmt.Errorf("capture: %w", refusal), errors.Join(errors.New("x"), refusal)},
+		4: {fmt.Errorf("capture: %w", pipeline.ErrDrain), fmt.Errorf("sink a: %w: %w", sink.ErrDrain, errors.New("x"))},
+	} {
+		for _, err := range errs {
+			if got := exitCode(err); got != want {
+				t.Errorf("%v: exit code %d, want %d", err, got, want)
+			}
+		}
+	}
+}
+
+// TestProbesBeforeTheStart: a process that has not begun is live, not ready.
+func TestProbesBeforeTheStart(t *testing.T) {
+	a, err := startAdmin("127.0.0.1:0", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	status := func(path string) int {
+		resp, err := http.Get("http://" + a.listener.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	expect := func(live, ready int) {
+		t.Helper()
+		if l, r := status("/livez"), status("/readyz"); l != live || r != ready {
+			t.Errorf("/livez %d, /readyz %d; want %d, %d", l, r, live, ready)
+		}
+	}
+	expect(200, 503)
+	a.watch("one", func() health { return health{Live: true, Ready: true} })
+	expect(200, 200)
+	a.watch("two", startState{"starting"}.health)
+	expect(200, 503)
+	a.watch("two", func() health { return health{Ready: true} })
+	expect(503, 200)
+	if got := status("/debug/pprof/goroutine"); got != 200 {
+		t.Errorf("pprof on loopback: %d", got)
+	}
+}
+
+// TestNoHeapDumpsForOthers: on another address than loopback there is no pprof.
+func TestNoHeapDumpsForOthers(t *testing.T) {
+	for text, want := range map[string]bool{"127.0.0.1": true, "127.8.0.1": true, "::1": true, "0.0.0.0": false, "::": false, "10.0.0.1": false} {
+		if got := private(&net.TCPAddr{IP: net.ParseIP(text), Port: 1}); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}
+
+func TestNothingForTheTerminal(t *testing.T) {
+	for _, text := range []string{"plain é \u00a0 ÿ", "\x1b[2J", "a\u009b31mb\u007f", "\u0080\u009f", "\u2028", ""} {
+		encoded, err := json.Marshal(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		w := bufio.NewWriter(&out)
+		if err := writeSafe(w, encoded); err != nil {
+			t.Fatal(err)
+		}
+		w.Flush()
+		if strings.ContainsFunc(out.String(), func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }) {
+			t.Errorf("%q comes out as %q", text, out.String())
+		}
+		var back string
+		if err := json.Unmarshal(out.Bytes(), &back); err != nil || back != text {
+			t.Errorf("%q comes back as %q, %v", text, back, err)
+		}
+	}
+	if got := printable("a\x1b[1m\n\tb\u009b"); got != "a\ufffd[1m\n\tb\ufffd" {
+		t.Errorf("%q", got)
+	}
+}
