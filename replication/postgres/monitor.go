@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -12,11 +13,12 @@ import (
 
 // monitor looks at the slot now and then, over a connection that it makes for
 // that and closes again: how much log it holds back, and whether it is about to
-// be lost. Its goroutine ends with the context of run.
+// be lost; and at the publication, which a table leaves that is dropped. Its goroutine ends with the context of run.
 type monitor struct {
 	cfg      *Config
 	retained atomic.Int64 // bytes; -1 before the first look
 	warned   string       // the state that was logged last
+	absent   string       // the tables that were logged last as unpublished
 	done     chan struct{}
 }
 
@@ -53,13 +55,17 @@ func (m *monitor) look(ctx context.Context) error {
 	s := newSession(m.cfg)
 	defer s.close(context.WithoutCancel(ctx))
 	var slot *slotInfo
+	var pub *publicationInfo
 	err := s.do(ctx, func(conn *pgx.Conn) (err error) {
-		slot, err = readSlot(ctx, conn, m.cfg.Slot)
+		if slot, err = readSlot(ctx, conn, m.cfg.Slot); err == nil {
+			pub, err = readPublication(ctx, conn, m.cfg.Publication)
+		}
 		return err
 	})
 	if err != nil || slot == nil {
 		return err
 	}
+	m.judgeTables(pub)
 	m.retained.Store(slot.Retained)
 	if slot.WALStatus != m.warned && (slot.WALStatus == "unreserved" || slot.WALStatus == "lost") {
 		m.cfg.Logger.Warn("the slot holds more log than max_slot_wal_keep_size allows", "slot", slot.Name,
@@ -67,6 +73,22 @@ func (m *monitor) look(ctx context.Context) error {
 	}
 	m.warned = slot.WALStatus
 	return nil
+}
+
+// judgeTables tells of configured tables whose changes do not come any more.
+func (m *monitor) judgeTables(pub *publicationInfo) {
+	var absent []string
+	for _, t := range m.cfg.Tables {
+		if pub == nil || pub.table(t.Schema, t.Name) == nil {
+			absent = append(absent, t.String())
+		}
+	}
+	names := strings.Join(absent, ", ")
+	if names != m.absent && names != "" {
+		m.cfg.Logger.Error("tables are not in the publication any more: their changes are not captured (a table of that name was dropped and made anew, or renamed, or taken out)",
+			"publication", m.cfg.Publication, "tables", names)
+	}
+	m.absent = names
 }
 
 // register registers the source's metrics and returns what takes them back.

@@ -126,6 +126,9 @@ func (i *inspection) inspectPublication(ctx context.Context, cat *catalog) error
 	subject := fmt.Sprintf("publication %q", i.cfg.Publication)
 	pub := replication.QuoteIdentifier(i.cfg.Publication)
 	missing := i.unpublished()
+	for _, t := range missing {
+		i.judgeUnpublished(t)
+	}
 	if i.pub == nil {
 		switch lacks := i.lacksToPublish(missing); {
 		case len(missing) < len(i.tables): // an error of its own, and the statement would be wrong
@@ -170,6 +173,22 @@ func (i *inspection) inspectPublication(ctx context.Context, cat *catalog) error
 		i.ok(subject, "covers all configured tables")
 	}
 	return nil
+}
+
+// judgeUnpublished refuses a table that was captured up to the checkpoint and is
+// not published any more: nobody knows since when its changes are missing. DROP
+// TABLE takes a table out of the publication; the one made anew is another.
+func (i *inspection) judgeUnpublished(t *tableState) {
+	if i.from == nil {
+		return
+	}
+	if _, captured := i.from.Tables[tableKey(t.Schema, t.Name)]; !captured {
+		return
+	}
+	i.add(replication.LevelError, "table "+t.String(),
+		fmt.Sprintf("table %s was captured so far, but publication %q does not have it any more (it was dropped and made anew, or taken out): changes of it are missing", t, i.cfg.Publication),
+		"run cdc drop, then start again: everything is read again; or take the table out of the configuration, start and stop, and add it again: "+
+			"its rows are read again (either way, rows that are gone are not noticed by a snapshot)")
 }
 
 // takePublished notes which columns and rows of the tables are published, and

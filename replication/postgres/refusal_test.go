@@ -313,6 +313,7 @@ func TestRefuseSlot(t *testing.T) {
 	})
 	t.Run("ahead of the checkpoint", func(t *testing.T) {
 		cfg := d.config("public.t")
+		d.exec(`CREATE PUBLICATION ` + cfg.Publication + ` FOR TABLE t`)
 		confirmed := d.text(`SELECT lsn::text FROM pg_create_logical_replication_slot($1, 'pgoutput')`, cfg.Slot)
 		before := d.text(`SELECT ($1::pg_lsn - 1000)::text`, confirmed)
 		cfg.From = replication.Position(`{"lsn":"` + before + `","tables":{"public.t":"` + before + `"}}`)

@@ -1,6 +1,9 @@
 package postgres
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -53,5 +56,57 @@ func TestForeignTables(t *testing.T) {
 	want := []string{`insert public.mine (1)`, `insert public.ours (2)`, `insert public.mine (3, 0)`}
 	if diff := cmp.Diff(want, readFrom(t, s).changes(3)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestTableMadeAnew drops a captured table and makes it anew while nobody looks:
+// the new one is not in the publication, so its first rows are nowhere.
+func TestTableMadeAnew(t *testing.T) {
+	d := newTestDB(t)
+	d.fill("t", 1)
+	d.fill("u", 1)
+	cfg := d.config("public.t", "public.u")
+	s := mustOpen(t, cfg)
+	_, cfg.From = readAll(t, s)
+	mustClose(t, s)
+	d.exec(`DROP TABLE t`)
+	d.fill("t", 1)
+	const remedy = "run cdc drop, then start again: everything is read again; or take the table out of the configuration"
+	wantRefusal(t, cfg, `table public.t was captured so far, but publication "`+cfg.Publication+`" does not have it any more`, remedy)
+	d.exec(`DROP PUBLICATION ` + cfg.Publication)
+	wantRefusal(t, cfg, `table public.u was captured so far, but publication "`+cfg.Publication+`" does not have it any more`, remedy)
+}
+
+// TestMonitorTellsOfUnpublishedTables lets a table leave the publication while
+// it is captured.
+func TestMonitorTellsOfUnpublishedTables(t *testing.T) {
+	d := newTestDB(t)
+	d.fill("t", 1)
+	d.fill("u", 1)
+	cfg := d.config("public.t", "public.u")
+	s := mustOpen(t, cfg)
+	readAll(t, s)
+	var log bytes.Buffer
+	own := s.cfg
+	own.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	m := newMonitor(&own)
+	look := func() string {
+		t.Helper()
+		log.Reset()
+		if err := m.look(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+		return log.String()
+	}
+	if said := look(); said != "" {
+		t.Errorf("said %s", said)
+	}
+	d.exec(`DROP TABLE t`)
+	d.fill("t", 1)
+	if said := look(); !strings.Contains(said, "level=ERROR") || !strings.Contains(said, "tables=public.t\n") {
+		t.Errorf("said %s", said)
+	}
+	if said := look(); said != "" {
+		t.Errorf("said again %s", said)
 	}
 }
