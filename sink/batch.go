@@ -94,6 +94,9 @@ type Writer interface {
 	// Offsets returns, for each partition of the topics that the group has ever
 	// applied here, the next offset to read.
 	Offsets(ctx context.Context, group string, topics []string) (map[string]map[int32]int64, error)
+	// Identity tells this target, and the offsets table in it, from any other; ""
+	// is not known. It stays the same as long as the offsets do.
+	Identity(ctx context.Context) (string, error)
 	// TopicIDs returns the ids of those topics that the group's offsets belong
 	// to, as Apply got them; a topic without offsets, or with ones that had no
 	// id, is not in it.

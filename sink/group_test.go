@@ -2,6 +2,7 @@ package sink_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -84,8 +85,8 @@ func TestMembersShareAndSurvive(t *testing.T) {
 	g.armed.Store(true)
 	load(500)
 	<-g.held
-	if err := a.end(); err != nil {
-		t.Errorf("stop of the doomed one: %v", err)
+	if err := a.end(); !errors.Is(err, sink.ErrDrain) {
+		t.Errorf("stop of the doomed one: %v, want ErrDrain", err)
 	}
 	load(500)
 	c := w.run(cfg)

@@ -212,3 +212,29 @@ func TestNameThatNoColumnCanHave(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestGroupOfTwoTargetsIsRefused: two databases, one group. The second one is
+// turned away, and the first goes on with all partitions.
+func TestGroupOfTwoTargetsIsRefused(t *testing.T) {
+	one := newWorld(t)
+	topic := one.topic("shared", 2)
+	f := one.feed(topic, []replication.Column{intCol("id")}, "id")
+	cfg := one.config(topic)
+	r := one.run(cfg)
+	one.produce(f.row(replication.OpInsert, num(1)), f.row(replication.OpInsert, num(2)), f.row(replication.OpInsert, num(3)))
+	one.applied("cdc_"+cfg.Name, topic)
+
+	two := newWorld(t)
+	other := two.config(topic)
+	other.Group = "cdc_" + cfg.Name
+	err := two.run(other).failure(t)
+	if !replication.IsRefusal(err) || !strings.Contains(err.Error(), "another database") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	two.expect("SELECT count(*) FROM cdc_offsets", "(0)")
+	one.produce(f.row(replication.OpInsert, num(4)), f.row(replication.OpInsert, num(5)))
+	one.applied("cdc_"+cfg.Name, topic)
+	if h := r.sink.Health(); h.Assigned != 2 {
+		t.Errorf("the first sink has %d partitions", h.Assigned)
+	}
+}

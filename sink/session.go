@@ -53,6 +53,9 @@ type chunk struct {
 	records []*kgo.Record
 }
 
+// maxDecompressed bounds what a few bytes of a topic may grow into.
+const maxDecompressed = 256 << 20
+
 // maxDeadLetter is below the 100 MiB that brokers take in one request.
 const maxDeadLetter = 96 << 20
 
@@ -89,7 +92,7 @@ func (s *Sink) session(ctx context.Context, w Writer) error {
 		}
 	}
 
-	opts, err := ss.options()
+	opts, err := ss.options(reading)
 	if err != nil {
 		return err
 	}
@@ -128,7 +131,7 @@ func (s *Sink) session(ctx context.Context, w Writer) error {
 	return applied // in the last batch
 }
 
-func (ss *session) options() ([]kgo.Opt, error) {
+func (ss *session) options(ctx context.Context) ([]kgo.Opt, error) {
 	opts, err := ss.cfg.Kafka.Opts()
 	if err != nil {
 		return nil, err
@@ -143,9 +146,15 @@ func (ss *session) options() ([]kgo.Opt, error) {
 			opts = append(opts, kgo.ConsumeExcludeTopics("^"+quoteTopic(ss.cfg.DeadLetterTopic)+"$"))
 		}
 	}
+	identity, err := ss.w.Identity(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return append(opts,
 		kgo.ConsumeTopics(topics...),
 		kgo.ConsumerGroup(ss.cfg.Group),
+		kgo.Balancers(newBalancer(identity)),
+		kgo.MaxDecompressBatchBytes(maxDecompressed),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// An offset that the log does not have any more is missing data: never
 		// reset to another one in silence.
@@ -224,6 +233,20 @@ func (ss *session) fetchError(topic string, partition int32, err error) error {
 	}
 	if _, lost := errors.AsType[*kgo.ErrDataLoss](err); lost || errors.Is(err, kerr.OffsetOutOfRange) {
 		return ss.offsetsRefusal(topic, where+": the next record to apply is gone from the topic (retention, or the topic was made anew), so rows would be missing in the target", err)
+	}
+	if errors.Is(err, kerr.InconsistentGroupProtocol) {
+		return &replication.Refusal{
+			Problem: fmt.Sprintf("group %s is in use by a sink that writes to another database (or to another offsets table), or by another program; the two would take each other's partitions", ss.cfg.Group),
+			Remedy:  "give one of the two another group (sinks[].group); when the target has moved, stop all members of the group first",
+			Err:     err,
+		}
+	}
+	if e, large := errors.AsType[*kgo.ErrDecompressTooLarge](err); large { // the client has stopped reading the partition
+		return &replication.Refusal{
+			Problem: fmt.Sprintf("%s: the batch at offset %d decompresses to more than %d MiB", where, e.Offset, maxDecompressed>>20),
+			Remedy:  fmt.Sprintf("find out who wrote it; to leave it out, UPDATE the offsets table SET next_offset = %d for this partition", e.NextOffset),
+			Err:     err,
+		}
 	}
 	if remedy, ok := kafka.Remedy(err, "Read on topic "+topic+" and on group "+ss.cfg.Group); ok {
 		return &replication.Refusal{Problem: where, Remedy: remedy, Err: err}

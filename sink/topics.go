@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"cdc/kafka"
 	"cdc/replication"
@@ -130,3 +131,22 @@ func (c *Config) collisions(topics []string) error {
 	}
 	return nil
 }
+
+// balancer is kgo's cooperative-sticky one under a name that only sinks into
+// the same target share: the group's coordinator takes no member whose
+// protocols differ from the others'. So two sinks of one group that write to
+// different databases do not take each other's partitions in silence.
+type balancer struct {
+	kgo.GroupBalancer
+	name string
+}
+
+func newBalancer(identity string) kgo.GroupBalancer {
+	b := balancer{GroupBalancer: kgo.CooperativeStickyBalancer()}
+	if b.name = b.GroupBalancer.ProtocolName(); identity != "" {
+		b.name += "-" + identity
+	}
+	return b
+}
+
+func (b balancer) ProtocolName() string { return b.name }

@@ -64,6 +64,24 @@ func (w *Writer) addTopicID(ctx context.Context) error {
 	return nil
 }
 
+// Identity implements sink.Writer: the cluster, the database and the table.
+func (w *Writer) Identity(ctx context.Context) (string, error) {
+	var id string
+	err := w.retry(ctx, "reading its identity", func() error {
+		rows, err := w.query(ctx, `SELECT concat_ws('-', c.system_identifier, d.oid, $1::regclass::oid)
+			FROM pg_control_system() c, pg_database d WHERE d.datname = current_database()`, w.offsets)
+		switch code := sqlState(err); {
+		case code == noPrivilege || code == "42883": // no such function: not quite PostgreSQL
+			return nil
+		case err != nil:
+			return fmt.Errorf("read the identity of the sink's database: %w", err)
+		}
+		id = string(rows[0][0])
+		return nil
+	})
+	return id, err
+}
+
 // TopicIDs implements sink.Writer.
 func (w *Writer) TopicIDs(ctx context.Context, group string, topics []string) (map[string]string, error) {
 	var out map[string]string
