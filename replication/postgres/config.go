@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -168,7 +169,7 @@ func (c *Config) connConfig(forReplication bool) (*pgx.ConnConfig, error) {
 		return nil, &replication.Refusal{
 			Problem: "postgres url cannot be used",
 			Remedy:  "give a URL like postgres://user:password@host:5432/database?sslmode=verify-full",
-			Err:     err,
+			Err:     withoutURL(err),
 		}
 	}
 	if cc.Database == "" {
@@ -196,6 +197,16 @@ func (c *Config) connConfig(forReplication bool) (*pgx.ConnConfig, error) {
 		return conn.Exec(ctx, "SET transaction_timeout = 0").Close() // a setting that older servers do not know
 	}
 	return cc, nil
+}
+
+// withoutURL is pgx's error about a URL without the URL, in which pgx masks the
+// password of most forms: not of "password = x".
+func withoutURL(err error) error {
+	text := err.Error()
+	if i := strings.LastIndex(text, "`: "); i >= 0 {
+		return errors.New(text[i+len("`: "):])
+	}
+	return errors.New("it cannot be parsed")
 }
 
 // connectReplication opens a connection for replication commands. edit may

@@ -9,12 +9,14 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"cdc/replication"
+	"cdc/secret"
 )
 
 func TestTransient(t *testing.T) {
@@ -59,6 +61,23 @@ func TestServerMajor(t *testing.T) {
 	for version, want := range map[string]int{"15.18 (Debian 15.18-0+deb12u1)": 15, "18beta1": 18, "9.6.24": 9, "": 0} {
 		if got := serverMajor(version); got != want {
 			t.Errorf("serverMajor(%q) = %d", version, got)
+		}
+	}
+}
+
+// TestURLErrorsKeepTheSecret has URLs that cannot be used, in all the forms that
+// a password can have in them.
+func TestURLErrorsKeepTheSecret(t *testing.T) {
+	for _, url := range []string{
+		"postgres://u:hunter2/x@h/db", "postgres://u:hunter2%ZZ@h/db", "postgres://u:hunter2@h:port/db",
+		"postgres://h/db?password=hunter2&sslmode=bogus", "postgres://u:hunter2 x@h/db", "postgres://u:hunter2@h/db?sslmode=bogus",
+		"host=h password=hunter2 sslmode=bogus", "host=h password='hunter2' sslmode=bogus", "host=h password = hunter2 sslmode=bogus",
+		"host=h password = 'hunter2' sslmode=bogus", "host=h password='hunter2 sslmode=bogus", `host=h password='a\'hunter2' sslmode=bogus`,
+	} {
+		c := Config{URL: secret.New(url)}
+		_, err := c.connConfig(false)
+		if !replication.IsRefusal(err) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", url, err)
 		}
 	}
 }
