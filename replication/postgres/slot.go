@@ -105,6 +105,14 @@ func refuseSlot(s *slotInfo, name, database string, from pglogrepl.LSN) *replica
 	return nil
 }
 
+// refuseBeyond says that the server's log ends at end, before from.
+func refuseBeyond(from, end pglogrepl.LSN) *replication.Refusal {
+	return &replication.Refusal{
+		Problem: fmt.Sprintf("the checkpoint %s lies beyond the end of the server's log %s: this is another server, or a standby that took over without the end of the log, or one restored from a backup", from, end),
+		Remedy:  "point the URL at the right server, or run cdc drop and start again with a new snapshot",
+	}
+}
+
 // refuseActive says that the slot is in use.
 func refuseActive(s *slotInfo) *replication.Refusal {
 	return &replication.Refusal{
@@ -127,8 +135,8 @@ func (i *inspection) inspectSlot(ctx context.Context, cat *catalog) error {
 	if i.from != nil {
 		from = i.from.LSN
 		if end := i.server.End; end != 0 && from > end {
-			i.add(replication.LevelError, subject, fmt.Sprintf("the checkpoint %s lies beyond the end of the server's log %s: this is another server, or one restored from a backup", from, end),
-				"point the URL at the right server, or run cdc drop and start again with a new snapshot")
+			r := refuseBeyond(from, end)
+			i.add(replication.LevelError, subject, r.Problem, r.Remedy)
 			return nil
 		}
 	}

@@ -322,8 +322,10 @@ func (s *stream) connect(ctx context.Context) (*walConn, error) {
 	return startReplication(ctx, conn, s.cfg.Slot, s.cfg.Publication, s.dec.end)
 }
 
-// checkSlot refuses a slot that would leave changes out: the server begins at
-// the slot's own point when that is later than ours, without a word.
+// checkSlot refuses what would leave changes out: the server begins at the
+// slot's own point when that is later than ours, without a word, and a server
+// whose log is shorter than what we have read (a standby that took over, a
+// restored backup) has other changes at the positions that we would skip.
 func (s *stream) checkSlot(ctx context.Context) error {
 	slot, database, err := s.slot(ctx)
 	if err != nil {
@@ -332,7 +334,18 @@ func (s *stream) checkSlot(ctx context.Context) error {
 	if r := refuseSlot(slot, s.cfg.Slot, database, s.dec.end); r != nil {
 		return r
 	}
-	return nil
+	var end *string // none on a standby, whose end may go back for a while
+	err = s.catalog.s.do(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, `SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_flush_lsn() END::text`).Scan(&end)
+	})
+	if err != nil || end == nil {
+		return err
+	}
+	lsn, err := pglogrepl.ParseLSN(*end)
+	if err == nil && s.dec.end > lsn {
+		return refuseBeyond(s.dec.end, lsn)
+	}
+	return err
 }
 
 // slot looks the slot up, with the name of the database.

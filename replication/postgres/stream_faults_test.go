@@ -424,3 +424,34 @@ func TestSlotAhead(t *testing.T) {
 		b.Release() // of a round before the last
 	}
 }
+
+// TestServerWithShorterLog reconnects to a server whose log ends before what was
+// read, as after a failover that lost the end of the log: the changes at the
+// positions in between are others there, and would be skipped.
+func TestServerWithShorterLog(t *testing.T) {
+	db := newTestDB(t)
+	db.exec(loadTable)
+	cfg := db.stream("l")
+	mustClose(t, mustOpen(t, cfg))
+	cfg, err := cfg.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog := newCatalog(newSession(&cfg))
+	defer catalog.s.close(context.Background())
+	at := func(lsn string) error {
+		t.Helper()
+		end, err := pglogrepl.ParseLSN(lsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &stream{streamConfig: streamConfig{cfg: &cfg, catalog: catalog}, dec: newDecoder(end)}
+		return s.checkSlot(testContext(t))
+	}
+	if err := at(db.text(`SELECT pg_current_wal_flush_lsn()::text`)); err != nil {
+		t.Error(err)
+	}
+	if err := at("FFFFFF/0"); !replication.IsRefusal(err) || !strings.Contains(err.Error(), "lies beyond the end of the server's log") {
+		t.Errorf("beyond the end: %v", err)
+	}
+}
