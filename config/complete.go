@@ -42,12 +42,24 @@ func (c *Config) complete(d *decoder) {
 	c.Kafka.complete(d)
 	c.Registry.complete(d)
 	c.completeSinks(d)
+	c.Admin.Chosen = d.given("admin.listen")
 	if !d.given("data_dir") {
 		c.DataDir = d.relative(c.DataDir)
 	}
 	if !topicForm.MatchString(c.DeadLetterTopic) {
 		d.at("dead_letter_topic", "%q is not a topic's name", c.DeadLetterTopic)
 	}
+}
+
+// consumes reports whether a topic is one of names and patterns that are valid.
+func consumes(topics []string, topic string) bool {
+	return slices.ContainsFunc(topics, func(t string) bool {
+		if len(t) < 2 || t[0] != '/' || t[len(t)-1] != '/' {
+			return t == topic
+		}
+		re, err := regexp.Compile("^(?:" + t[1:len(t)-1] + ")$")
+		return err == nil && re.MatchString(topic)
+	})
 }
 
 func (d *decoder) given(path string) bool { _, ok := d.nodes[path]; return ok }
@@ -106,6 +118,13 @@ func (d *decoder) withPassword(path string, conn, password secret.String) secret
 			return conn
 		}
 		if !password.IsZero() {
+			if u.User == nil { // the user comes from PGUSER or the system
+				if u.RawQuery != "" {
+					u.RawQuery += "&"
+				}
+				u.RawQuery += "password=" + strings.ReplaceAll(url.QueryEscape(password.Reveal()), "+", "%20") // to libpq a + is a +
+				return secret.New(u.String())
+			}
 			u.User = url.UserPassword(u.User.Username(), password.Reveal())
 			return secret.New(u.String())
 		}
@@ -383,6 +402,9 @@ func (c *Config) completeSinks(d *decoder) {
 				d.at(fmt.Sprintf("%s.tables[%d].topic", path, j), "topic %s stands in tables[%d] already", t.Topic, k)
 			}
 			topics[t.Topic] = j
+			if t.Topic != "" && len(s.Topics) > 0 && !d.hasProblem(path+".topics") && !consumes(s.Topics, t.Topic) {
+				d.at(fmt.Sprintf("%s.tables[%d].topic", path, j), "%s is none of the sink's topics", t.Topic)
+			}
 		}
 	}
 }

@@ -175,6 +175,8 @@ type Batch struct {
 // Admin is the HTTP server for health and metrics.
 type Admin struct {
 	Listen string // "" is off
+	// Chosen says that the file names it: then no other address will do.
+	Chosen bool
 }
 
 // Log is how to log.

@@ -98,7 +98,7 @@ func TestFull(t *testing.T) {
 			Tables: []SinkTable{{Topic: "public.settings", Table: "shop_settings", Schema: "config", Key: []string{"name"}}},
 			Batch:  Batch{Rows: 20000, Bytes: 16 << 20},
 		}},
-		Admin: Admin{Listen: "127.0.0.1:9187"}, Log: Log{Level: "info", Format: "text"},
+		Admin: Admin{Listen: "127.0.0.1:9187", Chosen: true}, Log: Log{Level: "info", Format: "text"},
 		DrainTimeout: 20 * time.Second, DataDir: "testdata/cdc-data",
 	}
 	if diff := cmp.Diff(want, got, revealed); diff != "" {
@@ -158,6 +158,14 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, want := c.Source.Postgres.URL.Reveal(), `host=db user=cdc password='it\'s \\ ${NOT_A_VARIABLE}'`; got != want {
+		t.Errorf("url %s, want %s", got, want)
+	}
+	// An empty user in a URL would hide PGUSER.
+	write("url", "postgres://db/shop?sslmode=disable\n")
+	if c, err = Load(filepath.Join(dir, "cdc.yml")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.Source.Postgres.URL.Reveal(), "postgres://db/shop?sslmode=disable&password=it%27s%20%5C%20%24%7BNOT_A_VARIABLE%7D"; got != want {
 		t.Errorf("url %s, want %s", got, want)
 	}
 	if _, err := Load(filepath.Join(dir, "none.yml")); !errors.Is(err, os.ErrNotExist) {

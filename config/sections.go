@@ -22,7 +22,7 @@ func (c *Config) declare(o *object) {
 }
 
 func (s *Source) declare(o *object) {
-	optional(o, "postgres", "PostgreSQL 13 or later with wal_level = logical.", &s.Postgres, (*PostgresSource).declare)
+	optional(o, "postgres", "PostgreSQL 14 or later with wal_level = logical.", &s.Postgres, (*PostgresSource).declare)
 }
 
 const docURL = "libpq connection URL (postgres://user@host:5432/db?sslmode=verify-full) or keywords (host=… dbname=…). As with libpq, sslmode, sslrootcert, passfile, service and unix sockets work."

@@ -10,11 +10,14 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"cdc/config"
 )
 
 // health is one part's answer to a probe.
@@ -35,20 +38,28 @@ type admin struct {
 	parts map[string]func() health
 }
 
-// startAdmin listens on addr; "" serves nobody, and the registry still counts.
-func startAdmin(addr string, log *slog.Logger) (*admin, error) {
+// startAdmin listens where the configuration says; "" serves nobody, and the
+// registry still counts. Several processes run from one file on one machine:
+// where the file names no address, the second one takes a free port.
+func startAdmin(c config.Admin, log *slog.Logger) (*admin, error) {
 	a := &admin{registry: prometheus.NewRegistry(), parts: map[string]func() health{}, done: make(chan struct{})}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "cdc_build_info", Help: "Always 1; the version stands in the label.",
 			ConstLabels: prometheus.Labels{"version": version()},
 		}, func() float64 { return 1 }))
-	if addr == "" {
+	if c.Listen == "" {
 		close(a.done)
 		return a, nil
 	}
 	var err error
-	if a.listener, err = net.Listen("tcp", addr); err != nil {
+	a.listener, err = net.Listen("tcp", c.Listen)
+	if err != nil && !c.Chosen && errors.Is(err, syscall.EADDRINUSE) {
+		host, _, _ := net.SplitHostPort(c.Listen) // config has checked it
+		log.Warn("admin server: the default address is in use; taking a free port", "address", c.Listen)
+		a.listener, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	}
+	if err != nil {
 		return nil, usageError{fmt.Errorf("admin.listen: %w; choose another address, or off for none", err)}
 	}
 	mux := http.NewServeMux()

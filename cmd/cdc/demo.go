@@ -79,7 +79,7 @@ func (c *demoCmd) Run(a *app) (err error) {
 	if err := os.Chmod(d.dir, 0o711); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	if d.logFile, err = os.Create(filepath.Join(d.dir, "cdc.log")); err != nil {
+	if d.logFile, err = os.OpenFile(filepath.Join(d.dir, "cdc.log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
 	defer d.logFile.Close()
@@ -156,7 +156,7 @@ func (d *demo) run(a *app) (*demoResult, error) {
 	if err := d.configure(); err != nil {
 		return nil, err
 	}
-	if d.adm, err = startAdmin("127.0.0.1:0", d.log); err != nil {
+	if d.adm, err = startAdmin(config.Admin{Listen: "127.0.0.1:0"}, d.log); err != nil {
 		return nil, err
 	}
 	defer d.adm.close()

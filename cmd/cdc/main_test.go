@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"cdc/config"
 	"cdc/pipeline"
 	"cdc/replication"
 	"cdc/sink"
@@ -36,7 +37,7 @@ func TestExitCodes(t *testing.T) {
 
 // TestProbesBeforeTheStart: a process that has not begun is live, not ready.
 func TestProbesBeforeTheStart(t *testing.T) {
-	a, err := startAdmin("127.0.0.1:0", slog.New(slog.DiscardHandler))
+	a, err := startAdmin(config.Admin{Listen: "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +65,26 @@ func TestProbesBeforeTheStart(t *testing.T) {
 	expect(503, 200)
 	if got := status("/debug/pprof/goroutine"); got != 200 {
 		t.Errorf("pprof on loopback: %d", got)
+	}
+}
+
+// TestSecondProcessOfOneFile: `cdc capture` and `cdc sink` beside each other.
+func TestSecondProcessOfOneFile(t *testing.T) {
+	quiet := slog.New(slog.DiscardHandler)
+	first, err := startAdmin(config.Admin{Listen: "127.0.0.1:0"}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.close()
+	at := config.Admin{Listen: first.listener.Addr().String()}
+	second, err := startAdmin(at, quiet)
+	if err != nil {
+		t.Fatalf("by default: %v", err)
+	}
+	second.close()
+	at.Chosen = true
+	if _, err := startAdmin(at, quiet); !isUsage(err) || !strings.Contains(err.Error(), "or off") {
+		t.Errorf("chosen: %v", err)
 	}
 }
 

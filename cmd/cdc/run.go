@@ -65,7 +65,7 @@ func runFile(a *app, path string, capture bool, names []string) error {
 	}
 	log := newLogger(c.Log, a.stderr)
 	log.Info("cdc starts", "version", version(), "config", path, "name", c.Name)
-	adm, err := startAdmin(c.Admin.Listen, log)
+	adm, err := startAdmin(c.Admin, log)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"cdc/replication"
+	"cdc/secret"
 	"cdc/sink"
 )
 
@@ -49,5 +50,18 @@ func TestSecondUniqueIndex(t *testing.T) {
 	bad, ok := errors.AsType[sink.RowErrors](err)
 	if !ok || len(bad) != 1 || bad[0].Index != 0 {
 		t.Errorf("got %v, want the first row", err)
+	}
+}
+
+// TestURLStaysSecret: pgconn's error quotes the connection string.
+func TestURLStaysSecret(t *testing.T) {
+	for _, url := range []string{
+		`host=h port=none password='se\'cret'`, `host=h password=se\ cret port=none`, `password = secret host`, `host=h sslmode=cret password='x`,
+		"postgres://u:p@h:cret/d", "postgres://u:%cret@h/d", "postgres://h/d?password=%cret",
+	} {
+		_, err := Open(t.Context(), Config{URL: secret.New(url)})
+		if !replication.IsRefusal(err) || strings.Contains(err.Error(), "cret") || strings.Contains(err.Error(), ":se") {
+			t.Errorf("%s: %v", url, err)
+		}
 	}
 }

@@ -9,6 +9,9 @@ import (
 	"cdc/sink"
 )
 
+// maxKept bounds the buffer that is kept for the next statement, in bytes.
+const maxKept = 64 << 20
+
 // loader brings some rows of one Rows into a statement.
 type loader struct {
 	w     *Writer
@@ -124,6 +127,9 @@ func (l *loader) once(ctx context.Context, ld load) error {
 		return l.w.exec(ctx, "TRUNCATE "+stage)
 	}
 	w := l.w
+	if cap(w.buf) > maxKept {
+		w.buf = nil
+	}
 	w.buf, w.params = w.buf[:0], w.params[:0]
 	ends := make([]int, len(cols))
 	for i := range cols {

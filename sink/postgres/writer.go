@@ -87,7 +87,7 @@ func Open(ctx context.Context, cfg Config) (*Writer, error) {
 func (w *Writer) connect(ctx context.Context) error {
 	pc, err := pgconn.ParseConfig(w.cfg.URL.Reveal())
 	if err != nil {
-		return &replication.Refusal{Problem: "the sink's postgres url cannot be read", Remedy: "correct url: postgres://user@host:5432/database", Err: err}
+		return &replication.Refusal{Problem: "the sink's postgres url cannot be read", Remedy: "correct url: postgres://user@host:5432/database", Err: withoutURL(err)}
 	}
 	if pc.RuntimeParams["application_name"] == "" {
 		pc.RuntimeParams["application_name"] = "cdc sink"
@@ -115,6 +115,18 @@ func (w *Writer) connect(ctx context.Context) error {
 		p.stage = "" // temp tables ended with the connection
 	}
 	return nil
+}
+
+// withoutURL leaves the connection string out of pgconn's error, which masks
+// the password in it by best effort alone.
+func withoutURL(err error) error {
+	if _, ok := errors.AsType[*pgconn.ParseConfigError](err); !ok {
+		return err
+	}
+	text := err.Error() // cannot parse `…`: what is wrong (why)
+	text = text[strings.LastIndexByte(text, '`')+1:]
+	text, _, _ = strings.Cut(strings.TrimPrefix(text, ": "), " (")
+	return errors.New(text)
 }
 
 // Close ends the connection.
