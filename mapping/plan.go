@@ -3,6 +3,7 @@ package mapping
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -31,12 +32,37 @@ type planner struct {
 	registry SchemaRegistry
 	plans    map[*replication.Table]*plan
 	versions map[tableID][]*replication.Table // those in plans, oldest first
+	// hidden holds what excluded columns were renamed to while running.
+	hidden map[tableID][]string
+	log    *slog.Logger
 }
 
-func newPlanner(r *router, registry SchemaRegistry) *planner {
+func newPlanner(r *router, registry SchemaRegistry, log *slog.Logger) *planner {
 	return &planner{
 		router: r, registry: registry, plans: map[*replication.Table]*plan{},
-		versions: map[tableID][]*replication.Table{},
+		versions: map[tableID][]*replication.Table{}, hidden: map[tableID][]string{}, log: log,
+	}
+}
+
+// follow notes the excluded columns that t has under another name than the
+// version before: what must not be published must not be so after a RENAME
+// COLUMN either. A column keeps its place for life.
+func (pl *planner) follow(id tableID, t *replication.Table, cfg *TableConfig) {
+	known := pl.versions[id]
+	if len(known) == 0 {
+		return
+	}
+	before := known[len(known)-1]
+	for i := range min(len(t.Columns), len(before.Columns)) {
+		was, is := &before.Columns[i], &t.Columns[i]
+		if was.TypeName != is.TypeName || t.Column(was.Name) >= 0 || before.Column(is.Name) >= 0 {
+			continue
+		}
+		if !slices.Contains(cfg.Exclude, was.Name) && !slices.Contains(pl.hidden[id], was.Name) || slices.Contains(pl.hidden[id], is.Name) {
+			continue
+		}
+		pl.hidden[id] = append(pl.hidden[id], is.Name)
+		pl.log.Warn("an excluded column was renamed: it stays excluded; rename it in the configuration, too", "table", t.String(), "from", was.Name, "to", is.Name)
 	}
 }
 
@@ -73,7 +99,8 @@ func (pl *planner) compile(ctx context.Context, t *replication.Table) (*plan, er
 	if err != nil {
 		return nil, err
 	}
-	specs, err := selectColumns(t, cfg, columns, len(pl.versions[id]) == 0)
+	pl.follow(id, t, cfg)
+	specs, err := selectColumns(t, cfg, pl.hidden[id], columns, len(pl.versions[id]) == 0)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func New(cfg Config) (Mapper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map: %w", err)
 	}
-	m := &rowMapper{planner: newPlanner(r, cfg.Registry), truncate: or(cfg.Truncate, TruncateRecord), log: cfg.Logger}
+	m := &rowMapper{truncate: or(cfg.Truncate, TruncateRecord), log: cfg.Logger}
 	switch m.truncate {
 	case TruncateRecord, TruncateSkip, TruncateStop:
 	default:
@@ -41,6 +41,7 @@ func New(cfg Config) (Mapper, error) {
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
+	m.planner = newPlanner(r, cfg.Registry, m.log)
 	m.compiled = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "cdc_mapping_plans_total", Help: "Versions of tables that plans were compiled for.",
 	})

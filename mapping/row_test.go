@@ -317,6 +317,26 @@ func TestNamedColumnIsDropped(t *testing.T) {
 	equalFields(t, got[1].Value, fields{"id": int64(2), "n": "b"})
 }
 
+// TestExcludedColumnIsRenamed: what must not be published is not so under another
+// name either, whatever else the same DDL did.
+func TestExcludedColumnIsRenamed(t *testing.T) {
+	renamed, again := orders(), orders()
+	renamed.Columns[1].Name = "remark"
+	renamed.Columns = append(renamed.Columns, text("extra"))
+	again.Columns[1].Name = "comment"
+	got := mapRows(t, mapping.Config{Tables: []mapping.TableConfig{
+		{Schema: "public", Name: "orders", Exclude: []string{"note"}},
+	}}, insert(orders(), 0, num(1), str("secret"), str("a")), insert(renamed, 1, num(2), str("secret"), str("b"), str("c")),
+		insert(again, 2, num(3), str("secret"), str("d")), insert(orders(), 3, num(4), str("secret"), str("e")))
+	if len(got) != 4 {
+		t.Fatal(got)
+	}
+	equalFields(t, got[0].Value, fields{"id": int64(1), "region": "a"})
+	equalFields(t, got[1].Value, fields{"id": int64(2), "region": "b", "extra": "c"})
+	equalFields(t, got[2].Value, fields{"id": int64(3), "region": "d"})
+	equalFields(t, got[3].Value, fields{"id": int64(4), "region": "e"})
+}
+
 func equalFields(t *testing.T, got, want fields) {
 	t.Helper()
 	if d := cmp.Diff(want, got); d != "" {
