@@ -30,7 +30,7 @@ type session struct {
 	*Sink
 	cl     *kgo.Client
 	w      Writer
-	topics map[string]*topic // the builder's plans; made by the poller when a partition comes
+	topics map[string]*topic // the Sink's: the builder's plans; made by the poller when a partition comes
 
 	fetched chan []chunk
 	batches chan *batch
@@ -69,7 +69,7 @@ var settleTimeout = 40 * time.Second // shorter in tests
 // sink has to stop (any other error).
 func (s *Sink) session(ctx context.Context, w Writer) error {
 	ss := &session{
-		Sink: s, w: w, stopped: ctx, topics: map[string]*topic{}, parts: map[string]map[int32]*partition{},
+		Sink: s, w: w, stopped: ctx, topics: s.topics, parts: map[string]map[int32]*partition{},
 		fetched: make(chan []chunk), batches: make(chan *batch), free: make(chan *batch, 3), settled: make(chan struct{}),
 	}
 	for range cap(ss.free) {

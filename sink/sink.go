@@ -17,6 +17,9 @@ type Sink struct {
 	log     *slog.Logger
 	metrics *metrics
 	health  health
+	// topics and their plans outlive a membership, since the Writer keeps what it
+	// compiled of them.
+	topics map[string]*topic
 }
 
 // Health is how a sink does.
@@ -50,7 +53,7 @@ func New(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sink %s: register metrics: %w", cfg.Name, err)
 	}
-	s := &Sink{cfg: cfg, metrics: m, log: cfg.Logger.With("sink", cfg.Name)}
+	s := &Sink{cfg: cfg, metrics: m, log: cfg.Logger.With("sink", cfg.Name), topics: map[string]*topic{}}
 	s.health.touch()
 	return s, nil
 }

@@ -21,6 +21,7 @@ const (
 	duplicateColumn    = "42701"
 	featureUnsupported = "0A000"
 	noPrivilege        = "42501"
+	readOnly           = "25006"
 	ambiguousConflict  = "42P10" // no unique constraint matches ON CONFLICT
 )
 
@@ -46,7 +47,7 @@ func transient(err error) bool {
 		switch code {
 		case "57P01", "57P02", "57P03", "57014", "57P05", // shutdown, crash, starting, statement timeout, idle timeout
 			"55P03", "55006", // lock not available, object in use
-			"25006": // read only: a standby, before it is promoted
+			readOnly: // a standby, before it is promoted
 			return true
 		}
 		return false

@@ -60,6 +60,10 @@ func (w *Writer) truncateSome(ctx context.Context, p *plan, keep func([]replicat
 	}
 	expr := join(cols, ", ", func(c column) string { return keyText(p.shape.Fields[c.field].Kind, c.name) })
 	raw := join(cols, ", ", func(c column) string { return "concat(" + c.name + ")" })
+	// As the source prints them.
+	if err := w.exec(ctx, "SET LOCAL extra_float_digits = 1; SET LOCAL intervalstyle = 'postgres'"); err != nil {
+		return fmt.Errorf("set the style of keys: %w", err)
+	}
 	if err := w.exec(ctx, "DECLARE cdc_keys NO SCROLL CURSOR FOR SELECT "+expr+", "+raw+" FROM "+p.table); err != nil {
 		return fmt.Errorf("read keys of table %s: %w", p.table, err)
 	}

@@ -186,6 +186,10 @@ func (w *Writer) retry(ctx context.Context, what string, f func() error) error {
 			}
 			return err
 		}
+		if sqlState(err) == readOnly && w.conn != nil {
+			// Another server may be the primary by now, behind the same name.
+			_ = w.conn.Close(ctx) // it is given up
+		}
 		w.log.Warn("sink database: will try again", "while", what, "wait", wait, "error", err)
 		t := time.NewTimer(wait)
 		select {
