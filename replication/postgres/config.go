@@ -51,10 +51,15 @@ type Config struct {
 	Slot, Publication string
 	Tables            []TableConfig
 	From              replication.Position // the saved checkpoint, "" when there is none
-	BatchBytes        int                  // budget of a Batch in bytes; 0 = 1 MiB
-	SlotWait          time.Duration        // how long to wait for a slot in use before refusing; 0 = 30 s
-	Logger            *slog.Logger         // nil discards
-	Registerer        prometheus.Registerer
+	// Reload reads the checkpoint once more during Open, before From is refused
+	// and after a wait for a slot in use: who had it may have saved a newer one
+	// meanwhile, as in a rolling deployment, and From would be older than the
+	// slot. May be nil.
+	Reload     func(context.Context) (replication.Position, error)
+	BatchBytes int           // budget of a Batch in bytes; 0 = 1 MiB
+	SlotWait   time.Duration // how long to wait for a slot in use before refusing; 0 = 30 s
+	Logger     *slog.Logger  // nil discards
+	Registerer prometheus.Registerer
 	// Progress is told about every snapshotted table: about once a second, and
 	// when it is done. It runs on the snapshot's goroutine: it must not block.
 	// May be nil.

@@ -198,6 +198,17 @@ func inspectIdle(ctx context.Context, cfg *Config, cat *catalog) (*inspection, e
 	deadline := time.Now().Add(cfg.SlotWait)
 	for told := false; ; {
 		insp, err := inspect(ctx, cfg, cat)
+		if err == nil && insp.slot != nil && insp.slot.ActivePID == 0 && cfg.Reload != nil && (told || len(insp.errors()) > 0) {
+			// Whoever read from it is gone, so that what it saved last stands.
+			from, err := cfg.Reload(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("load the checkpoint again: %w", err)
+			}
+			if from != cfg.From {
+				cfg.From = from
+				continue
+			}
+		}
 		if err != nil || insp.slot == nil || insp.slot.ActivePID == 0 || time.Now().After(deadline) {
 			return insp, err
 		}

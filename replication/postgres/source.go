@@ -84,6 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 		s.catalog.s.close(context.WithoutCancel(ctx))
 		return nil, err
 	}
+	s.cfg.Reload = nil // the slot is ours from here on
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	go s.monitor.run(s.ctx)
 	if s.first.snap == nil {

@@ -2,11 +2,16 @@ package postgres
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"cdc/replication"
 )
 
 func TestSnapshotThenStream(t *testing.T) {
@@ -108,5 +113,59 @@ func TestMonitorTellsOfUnpublishedTables(t *testing.T) {
 	}
 	if said := look(); said != "" {
 		t.Errorf("said again %s", said)
+	}
+}
+
+// lineWatcher closes seen when a line with text is written to it.
+type lineWatcher struct {
+	text string
+	once sync.Once
+	seen chan struct{}
+}
+
+func (w *lineWatcher) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), w.text) {
+		w.once.Do(func() { close(w.seen) })
+	}
+	return len(b), nil
+}
+
+// TestTakeOver is a rolling deployment: the second process loads the checkpoint
+// and waits for the slot, the first goes on, saves a newer checkpoint, and stops.
+func TestTakeOver(t *testing.T) {
+	d := newTestDB(t)
+	d.fill("t", 1)
+	cfg := d.config("public.t")
+	first := mustOpen(t, cfg)
+	_, saved := readAll(t, first)
+	first.Ack(saved)
+	d.exec(`INSERT INTO t VALUES (2, 'a')`)
+	r := readFrom(t, first)
+	r.changes(1)
+
+	next := cfg
+	next.From, next.SlotWait = saved, 30*time.Second
+	next.Reload = func(context.Context) (replication.Position, error) { return r.position(), nil }
+	waits := &lineWatcher{text: "slot is in use, waiting", seen: make(chan struct{})}
+	next.Logger = slog.New(slog.NewTextHandler(waits, nil))
+	opened := make(chan error, 1)
+	var second *Source
+	go func() {
+		var err error
+		second, err = Open(testContext(t), next)
+		opened <- err
+	}()
+	<-waits.seen
+	d.exec(`INSERT INTO t VALUES (3, 'b')`)
+	r.changes(1)
+	first.Ack(r.position())
+	mustClose(t, first)
+	if err := <-opened; err != nil {
+		t.Fatal(err)
+	}
+	defer mustClose(t, second)
+	d.exec(`INSERT INTO t VALUES (4, 'c')`)
+	if diff := cmp.Diff([]string{`insert public.t (4, "c")`}, readFrom(t, second).changes(1)); diff != "" {
+		t.Error(diff)
 	}
 }
