@@ -33,11 +33,12 @@ func TestCheckFindsTopics(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	w := newWorld(t)
 	for want, change := range map[string]func(*sink.Config){
-		"no name":                     func(c *sink.Config) { c.Name = "" },
-		"no topics":                   func(c *sink.Config) { c.Topics = nil },
-		"topic pattern /(/":           func(c *sink.Config) { c.Topics = []string{"/(/"} },
-		"needs a dead-letter topic":   func(c *sink.Config) { c.OnError = sink.OnErrorDeadLetter },
-		`on_error "maybe" is none of`: func(c *sink.Config) { c.OnError = "maybe" },
+		"no name":                              func(c *sink.Config) { c.Name = "" },
+		"no topics":                            func(c *sink.Config) { c.Topics = nil },
+		"topic pattern /(/":                    func(c *sink.Config) { c.Topics = []string{"/(/"} },
+		"needs a dead-letter topic":            func(c *sink.Config) { c.OnError = sink.OnErrorDeadLetter },
+		"it reads its own dead-letter topic t": func(c *sink.Config) { c.OnError, c.DeadLetterTopic = sink.OnErrorDeadLetter, "t" },
+		`on_error "maybe" is none of`:          func(c *sink.Config) { c.OnError = "maybe" },
 	} {
 		cfg := w.config("t")
 		change(&cfg)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,6 +96,9 @@ func (c *Config) defaults() error {
 	case OnErrorDeadLetter:
 		if c.DeadLetterTopic == "" {
 			return fmt.Errorf("sink %s: on_error dead-letter needs a dead-letter topic", c.Name)
+		}
+		if slices.Contains(c.Topics, c.DeadLetterTopic) {
+			return fmt.Errorf("sink %s: it reads its own dead-letter topic %s, where every dead letter would come back", c.Name, c.DeadLetterTopic)
 		}
 	default:
 		return fmt.Errorf("sink %s: on_error %q is none of stop, dead-letter, skip", c.Name, c.OnError)

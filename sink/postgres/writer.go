@@ -98,6 +98,7 @@ func (w *Writer) connect(ctx context.Context) error {
 	if pc.ConnectTimeout == 0 || pc.ConnectTimeout > 30*time.Second {
 		pc.ConnectTimeout = 30 * time.Second
 	}
+	pc.DialFunc = dialer().DialContext
 	conn, err := pgconn.ConnectConfig(ctx, pc)
 	switch code := sqlState(err); {
 	case strings.HasPrefix(code, "28"), code == "3D000", code == noPrivilege:

@@ -1,0 +1,30 @@
+package postgres
+
+import (
+	"net"
+	"syscall"
+	"testing"
+)
+
+// TestConnectionKnowsWhenTheServerIsGone reads the options of the connection
+// that a Writer really has.
+func TestConnectionKnowsWhenTheServerIsGone(t *testing.T) {
+	tg := newTarget(t, Config{})
+	tcp, ok := tg.w.conn.Conn().(*net.TCPConn)
+	if !ok {
+		t.Fatalf("a %T", tg.w.conn.Conn())
+	}
+	raw, err := tcp.SyscallConn()
+	tg.must(err)
+	for name, option := range map[string]struct{ level, name, want int }{
+		"user timeout": {syscall.IPPROTO_TCP, tcpUserTimeout, 60_000},
+		"keep-alive":   {syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
+		"idle":         {syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, 30},
+	} {
+		var got int
+		tg.must(raw.Control(func(fd uintptr) { got, err = syscall.GetsockoptInt(int(fd), option.level, option.name) }))
+		if err != nil || got != option.want {
+			t.Errorf("%s: %d, %v; want %d", name, got, err, option.want)
+		}
+	}
+}
