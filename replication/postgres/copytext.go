@@ -55,7 +55,10 @@ func copyRow(row []byte, decoders []columnDecoder, a *arena) ([]replication.Valu
 				return nil, i, errCopyEscape
 			}
 		}
-		v, err := decoders[i].value(text, a)
+		v, err := decoders[i].decode(text, a)
+		if err != nil {
+			v, err = decoders[i].invalid(text, err)
+		}
 		if err != nil {
 			return nil, i, err
 		}

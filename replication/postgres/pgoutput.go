@@ -333,7 +333,10 @@ func (d *decoder) tuple(c *cursor, rel *relation, part byte, old []replication.V
 			if c.err != nil {
 				return nil, c.err
 			}
-			v, err := rel.cols[i].value(text, &b.arena)
+			v, err := rel.cols[i].decode(text, &b.arena)
+			if err != nil {
+				v, err = rel.cols[i].invalid(text, err)
+			}
 			if err != nil {
 				return nil, d.column(rel, vals[:i], i, err)
 			}

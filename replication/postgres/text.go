@@ -34,9 +34,14 @@ func newColumnDecoder(c replication.Column) columnDecoder {
 // alone: the server prints the type in another form than we know.
 func (d *columnDecoder) value(text []byte, a *arena) (replication.Value, error) {
 	v, err := d.decode(text, a)
-	if err == nil {
-		return v, nil
+	if err != nil {
+		return d.invalid(text, err)
 	}
+	return v, nil
+}
+
+// invalid is the rest of value, for loops over columns: err is decode's of text.
+func (d *columnDecoder) invalid(text []byte, err error) (replication.Value, error) {
 	var why replication.Reason
 	switch {
 	case errors.Is(err, errDims):
@@ -46,7 +51,7 @@ func (d *columnDecoder) value(text []byte, a *arena) (replication.Value, error) 
 	case errors.Is(err, errRange):
 		why = replication.ReasonRange
 	case d.kind == replication.KindArray, d.kind == replication.KindBytes, d.kind == replication.KindUUID:
-		return v, err // decoded in place: the text is not what it was
+		return replication.Value{}, err // decoded in place: the text is not what it was
 	default:
 		why = replication.ReasonForm
 	}
