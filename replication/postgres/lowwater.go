@@ -15,24 +15,43 @@ import (
 )
 
 // The walsender writes each row with a send() of its own, and waking a sleeping
-// reader for each costs both sides more than decoding. So while much arrives the
-// socket is told (SO_RCVLOWAT) to report itself readable only from lowWater
+// reader for each costs both sides more than decoding. So while much arrives
+// (fast) rows are made to gather, in one of two ways; while little arrives
+// (slow) every byte is read at once.
+//
+// On loopback, where a packet is handed over in no time, the receive buffer is
+// kept smaller than a segment of that interface, and the reader pauses for
+// gatherPause before each read: the server fills the window, appends further
+// rows to its send queue at the price of a copy, and the kernel moves them in
+// large segments when the reader comes. Measured on two cores: 3.6 s of CPU a
+// million rows in the walsender instead of 6 to 7.5, and twice the rows a
+// second. Nothing waits longer than the pause.
+//
+// Elsewhere a small window would bound the throughput by the round trip. There
+// the socket is told (SO_RCVLOWAT) to report itself readable only from lowWater
 // bytes on; a deadline bounds the wait, so that the tail of a burst comes at
-// most lowWaterWait late. While little arrives every byte is read at once.
+// most a few milliseconds late.
 //
-//	slow → fast  when lowWater bytes arrived within lowWaterWindow
-//	fast → slow  when a wait of lowWaterWait brought fewer than lowWaterStay bytes
+//	slow → fast  when lowWaterEnter bytes arrived within lowWaterWindow
+//	fast → slow  when nothing is there and the last lowWaterCalm or more have
+//	             brought less than half that rate
 //
-// The second rate is half the first, so that a stream between them, as of a
-// server short of CPU, does not swing to and fro.
+// A single wait in vain says little: the server, or we, may have been off the
+// CPU for that long. Turning slow for it costs a wake-up a row until it is fast
+// again, and these wake-ups are what keeps a busy machine slow.
 const (
-	lowWater       = 64 << 10
-	lowWaterStay   = 16 << 10
+	lowWater       = 128 << 10
+	lowWaterEnter  = 64 << 10
 	lowWaterWindow = 10 * time.Millisecond
 	lowWaterWait   = 5 * time.Millisecond
+	lowWaterCalm   = 40 * time.Millisecond
+	lowWaterStay   = lowWaterEnter / 2 * int(lowWaterCalm/lowWaterWindow) // in lowWaterCalm
+
+	gatherWindow = 64 << 10 // SO_RCVBUF of a loopback connection, in bytes; the kernel doubles it
+	gatherPause  = 100 * time.Microsecond
 
 	receiveBuffer = 4 << 20   // wanted for SO_RCVBUF, in bytes
-	readBuffer    = 256 << 10 // of the readers in this package, in bytes
+	readBuffer    = 512 << 10 // of the readers in this package, in bytes
 )
 
 // withLowWater makes config's connections lowWaterConns.
@@ -63,6 +82,9 @@ func lowWaterOf(conn net.Conn) *lowWaterConn {
 type lowWaterConn struct {
 	net.Conn
 	raw syscall.RawConn // nil where there is no SO_RCVLOWAT
+	// gather says that fast reads pause instead, because the receive buffer is
+	// small enough for the server's rows to gather on its side.
+	gather bool
 
 	woken atomic.Bool
 
@@ -74,10 +96,10 @@ type lowWaterConn struct {
 	// Of the reading goroutine:
 	enabled     bool
 	fast        bool
-	expired     bool // a fast wait just ended by its deadline
-	low         int  // SO_RCVLOWAT as it was set last
+	low         int // SO_RCVLOWAT as it was set last
 	windowStart time.Time
 	windowBytes int
+	full        bool   // the last gathering read filled its buffer
 	buf         []byte // for reads of less than its size, as TLS does them
 	r, w        int
 }
@@ -87,7 +109,11 @@ func newLowWaterConn(conn net.Conn) *lowWaterConn {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil && lowWaterWorks {
 			c.raw = raw
-			growReceiveBuffer(raw)
+			if a, ok := tcp.RemoteAddr().(*net.TCPAddr); ok && a.IP.IsLoopback() {
+				c.gather = setReceiveBuffer(raw, gatherWindow) == nil
+			} else {
+				growReceiveBuffer(raw)
+			}
 		}
 	}
 	return c
@@ -153,6 +179,11 @@ func (c *lowWaterConn) Read(p []byte) (int, error) {
 
 // read reads the socket once, as fast or as slow as the traffic is.
 func (c *lowWaterConn) read(p []byte) (int, error) {
+	for c.fast && c.gather && !c.woken.Load() {
+		if n, err := c.gathered(p); n > 0 || err != nil {
+			return n, err
+		}
+	}
 	for got := 0; ; {
 		now := time.Now()
 		if err := c.arm(now); err != nil {
@@ -171,7 +202,7 @@ func (c *lowWaterConn) read(p []byte) (int, error) {
 			c.count(n)
 			// Go reads before it waits, so a quick reader gets what arrived while
 			// it worked on the last bytes, a message or two: they wait for more.
-			if got += n; c.fast && err == nil && got < lowWater && got < len(p) {
+			if got += n; c.waits() && err == nil && got < lowWater && got < len(p) {
 				continue
 			}
 			return got, err
@@ -187,14 +218,54 @@ func (c *lowWaterConn) read(p []byte) (int, error) {
 	}
 }
 
-// expire turns slow if err is the end of a fast wait, which it reports.
+// expire reports whether err is the end of a fast wait, and turns slow if little
+// has come for some time.
 func (c *lowWaterConn) expire(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) || c.woken.Load() || !c.rest() {
 		return false
 	}
-	c.fast, c.expired, c.windowBytes = false, true, 0
+	c.review(time.Now())
 	return true
 }
+
+// review turns slow if little has come for some time.
+func (c *lowWaterConn) review(now time.Time) {
+	if past := now.Sub(c.windowStart); past >= lowWaterCalm {
+		calm := int64(c.windowBytes)*int64(lowWaterCalm) < int64(lowWaterStay)*int64(past)
+		c.fast, c.windowStart, c.windowBytes = !calm, now, 0
+	}
+}
+
+// gathered pauses, and then reads what there is. It returns 0 and no error when
+// that is nothing, or when the connection has ended, which slow reads tell.
+func (c *lowWaterConn) gathered(p []byte) (got int, err error) {
+	if !c.full {
+		time.Sleep(gatherPause)
+	}
+	err = c.raw.Read(func(fd uintptr) bool {
+		for got < len(p) {
+			n, err := syscall.Read(int(fd), p[got:])
+			if n == 0 && err == nil { // the end
+				c.fast = false
+			}
+			if n <= 0 {
+				break
+			}
+			got += n
+		}
+		return true
+	})
+	c.full = got == len(p)
+	if got == 0 {
+		c.review(time.Now())
+		return 0, err
+	}
+	c.count(got)
+	return got, nil // an error comes again
+}
+
+// waits reports whether a read waits for lowWater bytes.
+func (c *lowWaterConn) waits() bool { return c.fast && !c.gather }
 
 // arm sets the low-water mark and the deadline for the next read.
 func (c *lowWaterConn) arm(now time.Time) error {
@@ -202,7 +273,7 @@ func (c *lowWaterConn) arm(now time.Time) error {
 		return nil
 	}
 	want := 1
-	if c.fast {
+	if c.waits() {
 		want = lowWater
 	}
 	if want != c.low {
@@ -212,7 +283,7 @@ func (c *lowWaterConn) arm(now time.Time) error {
 		}
 		c.low = want
 	}
-	if !c.fast {
+	if !c.waits() {
 		c.rest()
 		return nil
 	}
@@ -243,21 +314,15 @@ func (c *lowWaterConn) rest() bool {
 
 // count is told of n bytes that arrived.
 func (c *lowWaterConn) count(n int) {
-	if c.fast || c.raw == nil {
+	if c.raw == nil {
 		return
 	}
-	if c.expired {
-		c.expired = false
-		if n >= lowWaterStay {
-			c.fast = true
-			return
+	if !c.fast {
+		if now := time.Now(); now.Sub(c.windowStart) > lowWaterWindow {
+			c.windowStart, c.windowBytes = now, 0
 		}
 	}
-	now := time.Now()
-	if now.Sub(c.windowStart) > lowWaterWindow {
-		c.windowStart, c.windowBytes = now, 0
-	}
-	if c.windowBytes += n; c.windowBytes >= lowWater {
+	if c.windowBytes += n; !c.fast && c.windowBytes >= lowWaterEnter {
 		c.fast = true
 	}
 }

@@ -11,4 +11,6 @@ const lowWaterWorks = false
 
 func setLowWater(syscall.RawConn, int) error { return errors.ErrUnsupported }
 
+func setReceiveBuffer(syscall.RawConn, int) error { return errors.ErrUnsupported }
+
 func growReceiveBuffer(syscall.RawConn) {}

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// tcpPair returns both ends of a connection, the first wrapped.
-func tcpPair(t *testing.T) (*lowWaterConn, net.Conn) {
+// tcpPair returns both ends of a connection, the first wrapped: as it is on
+// loopback, or with the low-water mark.
+func tcpPair(t *testing.T, gather bool) (*lowWaterConn, net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -28,6 +29,13 @@ func tcpPair(t *testing.T) (*lowWaterConn, net.Conn) {
 		t.Fatal(err)
 	}
 	c := newLowWaterConn(a)
+	if lowWaterWorks && !c.gather {
+		t.Fatal("a loopback connection does not gather")
+	}
+	if !gather && c.gather {
+		c.gather = false
+		growReceiveBuffer(c.raw)
+	}
 	c.enable()
 	t.Cleanup(func() { c.Close(); b.Close() })
 	return c, b
@@ -40,55 +48,76 @@ func write(t *testing.T, c net.Conn, n int) {
 	}
 }
 
-// TestLowWater sends a burst, its tail, and a trickle: the reader turns fast,
-// gets the tail, and turns slow.
+// TestLowWater sends a burst, its tail, and nothing: the reader turns fast, gets
+// the tail, and turns slow.
 func TestLowWater(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		return // there is nothing to adapt
 	}
-	c, peer := tcpPair(t)
-	buf := make([]byte, 1<<20)
-	read := func() int {
-		t.Helper()
-		n, err := c.Read(buf)
-		if err != nil {
-			t.Fatal(err)
+	for _, gather := range []bool{true, false} {
+		c, peer := tcpPair(t, gather)
+		buf := make([]byte, 1<<20)
+		read := func() int {
+			t.Helper()
+			n, err := c.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
 		}
-		return n
-	}
-	write(t, peer, 10)
-	if n := read(); n != 10 || c.fast {
-		t.Fatalf("read %d, fast %v", n, c.fast)
-	}
-	for !c.fast { // the window may end in between on a slow machine
-		write(t, peer, lowWater)
-		for got := 0; got < lowWater; {
-			got += read()
+		write(t, peer, 10)
+		if n := read(); n != 10 || c.fast {
+			t.Fatalf("gather %v: read %d, fast %v", gather, n, c.fast)
+		}
+		for !c.fast { // the window may end in between on a slow machine
+			sent := make(chan struct{})
+			go func() { // the peer cannot send it all before we read
+				defer close(sent)
+				write(t, peer, lowWater)
+			}()
+			for got := 0; got < lowWater; {
+				got += read()
+			}
+			<-sent
+		}
+		began := time.Now()
+		write(t, peer, 100)
+		if n := read(); n != 100 {
+			t.Fatalf("gather %v: the tail has %d bytes", gather, n)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("gather %v: the tail took %s", gather, took)
+		}
+		// Nothing comes any more: it turns slow, and waits for any byte.
+		c.SetReadDeadline(time.Now().Add(4 * lowWaterCalm))
+		if n, err := c.Read(buf); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("gather %v: read %d of nothing, %v", gather, n, err)
+		}
+		c.SetReadDeadline(time.Time{})
+		if c.fast || c.low != 1 {
+			t.Errorf("gather %v: still fast: %v, low-water mark %d", gather, c.fast, c.low)
 		}
 	}
-	began := time.Now()
-	write(t, peer, 100)
-	if n := read(); n != 100 {
-		t.Fatalf("the tail has %d bytes", n)
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("the tail took %s", took)
-	}
-	// The socket is empty now: it waits up to the low-water mark's deadline,
-	// then for any byte.
-	c.SetReadDeadline(time.Now().Add(4 * lowWaterWait))
-	if n, err := c.Read(buf); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("read %d of nothing, %v", n, err)
-	}
-	c.SetReadDeadline(time.Time{})
-	if c.fast || c.low != 1 {
-		t.Errorf("still fast: %v, low-water mark %d", c.fast, c.low)
-	}
-	// A fast wait that brought a good part of its bytes leaves it fast.
-	for _, n := range []int{lowWaterStay - 1, lowWaterStay} {
-		c.fast, c.expired, c.windowBytes = false, true, 0
-		if c.count(n); c.fast != (n >= lowWaterStay) {
-			t.Errorf("after %d bytes in a wait fast is %v", n, c.fast)
+}
+
+// TestLowWaterReview is the rule that turns slow.
+func TestLowWaterReview(t *testing.T) {
+	now := time.Now()
+	for _, tt := range []struct {
+		past  time.Duration
+		bytes int
+		fast  bool
+	}{
+		{lowWaterCalm - 1, 0, true}, // too early to tell
+		{lowWaterCalm, lowWaterStay, true},
+		{lowWaterCalm, lowWaterStay - 1, false},
+		{2 * lowWaterCalm, 2 * lowWaterStay, true},
+		{2 * lowWaterCalm, lowWaterStay, false},
+		{time.Hour, 1 << 30, false},
+	} {
+		c := &lowWaterConn{fast: true, windowStart: now.Add(-tt.past), windowBytes: tt.bytes}
+		if c.review(now); c.fast != tt.fast {
+			t.Errorf("%d bytes in %s: fast is %v", tt.bytes, tt.past, c.fast)
 		}
 	}
 }
@@ -96,9 +125,11 @@ func TestLowWater(t *testing.T) {
 // TestLowWaterDeadlines holds a caller's deadline and a wake against the
 // deadlines of the connection's own, slow and fast.
 func TestLowWaterDeadlines(t *testing.T) {
-	for _, fast := range []bool{false, true} {
-		c, peer := tcpPair(t)
-		c.fast = fast && c.raw != nil
+	for mode := range 4 {
+		fast := mode&1 != 0
+		c, peer := tcpPair(t, mode&2 != 0)
+		turn := func() { c.fast, c.windowStart, c.windowBytes = fast && c.raw != nil, time.Now(), 0 }
+		turn()
 		buf := make([]byte, 1<<20)
 		began := time.Now()
 		c.SetReadDeadline(began.Add(30 * time.Millisecond))
@@ -109,7 +140,7 @@ func TestLowWaterDeadlines(t *testing.T) {
 			t.Errorf("the deadline came after %s", took)
 		}
 		c.SetReadDeadline(time.Time{})
-		c.fast = fast && c.raw != nil
+		turn()
 		c.wake()
 		if _, err := c.Read(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("woken before: %v", err)
@@ -139,7 +170,7 @@ func TestLowWaterDeadlines(t *testing.T) {
 
 // TestLowWaterSmallReads reads in small pieces, as TLS does.
 func TestLowWaterSmallReads(t *testing.T) {
-	c, peer := tcpPair(t)
+	c, peer := tcpPair(t, true)
 	want := make([]byte, 300_000)
 	for i := range want {
 		want[i] = byte(i * 7)
