@@ -181,6 +181,9 @@ func (ss *session) watchLag(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		if _, generation := ss.cl.GroupMetadata(); generation > 0 && ss.health.assigned.Load() == 0 {
+			ss.health.ready.Store(true) // a member to spare: ready to take over
+		}
 		if ss.health.inFlight.Load() > 0 {
 			ss.findEnds(ctx)
 		}

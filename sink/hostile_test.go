@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"cdc/replication"
@@ -155,6 +154,7 @@ func gauge(t *testing.T, reg *prometheus.Registry, name string) float64 {
 
 // TestSpareMemberIsReady: more members than partitions.
 func TestSpareMemberIsReady(t *testing.T) {
+	sink.ShortMeasure(t)
 	w := newWorld(t)
 	topic := w.topic("spare", 1)
 	cfg := w.config(topic)
@@ -170,7 +170,7 @@ func TestSpareMemberIsReady(t *testing.T) {
 // TestLargeDeadLetters are as large as their topics take, alone and together.
 func TestLargeDeadLetters(t *testing.T) {
 	w := newWorld(t)
-	large := map[string]*string{"max.message.bytes": kadm.StringPtr("4194304")}
+	large := map[string]*string{"max.message.bytes": new("4194304")}
 	topic, dead := "public."+w.prefix+"_large", w.prefix+"_large_dead"
 	for name, config := range map[string]map[string]*string{topic: large, dead: large} {
 		_, err := w.admin().CreateTopic(t.Context(), 1, 1, config, name)

@@ -59,4 +59,10 @@ func (p *partition) plan(ctx context.Context, schemas SchemaSource, r *kgo.Recor
 }
 
 // lag is how many offsets are between what is applied and the partition's end.
-func (p *partition) lag() int64 { return max(p.end.Load()-p.done.Load(), 0) }
+func (p *partition) lag() int64 {
+	done := p.done.Load()
+	if done < 0 { // nobody has told yet where it begins
+		return 0
+	}
+	return max(p.end.Load()-done, 0)
+}

@@ -164,11 +164,6 @@ func (ss *session) options(ctx context.Context) ([]kgo.Opt, error) {
 		kgo.BlockRebalanceOnPoll(),
 		kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.AdjustFetchOffsetsFn(ss.assign),
-		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
-			if len(parts) == 0 { // a member to spare: ready to take over
-				ss.health.ready.Store(true)
-			}
-		}),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, parts map[string][]int32) { ss.revoke(ctx, parts, true) }),
 		kgo.OnPartitionsLost(func(ctx context.Context, _ *kgo.Client, parts map[string][]int32) { ss.revoke(ctx, parts, false) }),
 		// A dead letter may be as large as what could be read. The topic's own
