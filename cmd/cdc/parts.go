@@ -59,6 +59,7 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 	if s.Source.From, err = checkpoints.Load(ctx); err != nil {
 		return stopped(ctx, fmt.Errorf("load the checkpoint: %w", err))
 	}
+	s.Source.Reload = checkpoints.Load
 	source, err := postgres.Open(ctx, s.Source)
 	if err != nil {
 		return stopped(ctx, err)
