@@ -163,6 +163,9 @@ func (ss *session) options(ctx context.Context) ([]kgo.Opt, error) {
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
 		kgo.RebalanceTimeout(rebalanceTimeout),
+		// How long the partitions of a member that was killed wait. One that was
+		// only stalled for longer is fenced by its offsets in the target.
+		kgo.SessionTimeout(10*time.Second),
 		kgo.AdjustFetchOffsetsFn(ss.assign),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, parts map[string][]int32) { ss.revoke(ctx, parts, true) }),
 		kgo.OnPartitionsLost(func(ctx context.Context, _ *kgo.Client, parts map[string][]int32) { ss.revoke(ctx, parts, false) }),
@@ -171,7 +174,7 @@ func (ss *session) options(ctx context.Context) ([]kgo.Opt, error) {
 		kgo.ProducerBatchMaxBytes(maxDeadLetter),
 		kgo.FetchMaxBytes(16<<20),
 		kgo.FetchMaxPartitionBytes(4<<20),
-		kgo.MetadataMaxAge(15*time.Second),
+		kgo.MetadataMaxAge(5*time.Second),
 		kgo.MetadataMinAge(500*time.Millisecond),
 	), nil
 }
