@@ -59,6 +59,14 @@ func TestCheckpoints(t *testing.T) {
 		if how == kgo.TryAbort {
 			load(`{"lsn":"0/4"}`)
 		} else {
+			// The coordinator answers before it has marked the partition: until
+			// then the record is not committed for a reader.
+			deadline := time.Now().Add(20 * time.Second)
+			for got := replication.Position(""); got != "in a transaction" && time.Now().Before(deadline); {
+				if got, err = c.Load(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
 			load("in a transaction")
 		}
 	}
