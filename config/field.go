@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,11 +77,9 @@ func (o *object) text(name string, to *string, doc string) *field {
 
 func (o *object) choice(name string, to *string, doc string, words ...string) *field {
 	f := o.scalar(name, "text", doc, func(s string) error {
-		for _, w := range words {
-			if s == w {
-				*to = s
-				return nil
-			}
+		if slices.Contains(words, s) {
+			*to = s
+			return nil
 		}
 		if near := didYouMean(s, words); near != "" {
 			return fmt.Errorf("none of %s; did you mean %q?", strings.Join(words, ", "), near)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // JSONSchema returns the JSON Schema (draft 2020-12) of the file, for editors
@@ -99,13 +100,7 @@ func (f *field) shapeSchema() schema {
 		return schema{"anyOf": []schema{{"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`}, {"const": 0}, variable}}
 	case "size":
 		units := slices.Sorted(maps.Keys(sizeUnits))
-		pattern := "^[0-9]+ *("
-		for i, u := range units {
-			if i > 0 {
-				pattern += "|"
-			}
-			pattern += u
-		}
+		pattern := "^[0-9]+ *(" + strings.Join(units, "|")
 		return schema{"anyOf": []schema{{"type": "string", "pattern": pattern + ")$"}, {"type": "integer", "minimum": 0}, variable}}
 	case "list of texts":
 		text := schema{"type": []string{"string", "number", "boolean"}}

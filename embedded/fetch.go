@@ -190,7 +190,7 @@ func attempt(ctx context.Context, cfg embeddedpostgres.Config) error {
 		server := embeddedpostgres.NewDatabase(cfg)
 		err := server.Start()
 		if err == nil {
-			err = fmt.Errorf("it started a server: %v", server.Stop())
+			err = fmt.Errorf("it started a server: %v", server.Stop()) //nolint:errorlint // it may be nil
 		}
 		failed <- err
 	}()

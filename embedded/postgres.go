@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -328,14 +329,12 @@ func (p *Postgres) run(ctx context.Context) error {
 	if p.socket {
 		settings["unix_socket_directories"] = p.cfg.Dir
 	}
-	for name, value := range p.cfg.Settings {
-		settings[name] = value
-	}
+	maps.Copy(settings, p.cfg.Settings)
 	args := []string{"-D", p.data}
 	for _, name := range sortedKeys(settings) {
 		args = append(args, "-c", name+"="+settings[name])
 	}
-	cmd := exec.Command(filepath.Join(p.cfg.Programs.Bin, "postgres"), args...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(p.cfg.Programs.Bin, "postgres"), args...)
 	p.command(cmd)
 	cmd.Stdout, cmd.Stderr = log, log
 	proc, err := startProcess(cmd, p.data)

@@ -139,21 +139,21 @@ func probe(ctx context.Context, bin string) (Programs, error) {
 		return Programs{}, fmt.Errorf("it is version %s, older than %d", m[1], minMajor)
 	}
 	// The folder that initdb finds its files by is the real one.
-	real, err := filepath.EvalSymlinks(filepath.Join(bin, "postgres"))
+	resolved, err := filepath.EvalSymlinks(filepath.Join(bin, "postgres"))
 	if err != nil {
 		return Programs{}, err
 	}
-	real = filepath.Dir(real)
-	if _, err := os.Stat(filepath.Join(real, "initdb")); err != nil {
-		real = bin
+	resolved = filepath.Dir(resolved)
+	if _, err := os.Stat(filepath.Join(resolved, "initdb")); err != nil {
+		resolved = bin
 	}
-	if real, err = filepath.Abs(real); err != nil {
+	if resolved, err = filepath.Abs(resolved); err != nil {
 		return Programs{}, err
 	}
-	if !hasPgoutput(ctx, real) {
+	if !hasPgoutput(ctx, resolved) {
 		return Programs{}, errors.New("it lacks the module pgoutput")
 	}
-	return Programs{Bin: real, Version: m[1], Major: major}, nil
+	return Programs{Bin: resolved, Version: m[1], Major: major}, nil
 }
 
 // hasPgoutput looks for the module in the places relative to the programs, and

@@ -26,9 +26,9 @@ func (a *registryAPI) deleteSubject(r *http.Request) (any, error) {
 	case len(live) == 0:
 		return nil, notFound(40404, "Subject '%s' was soft deleted. Set permanent=true to delete permanently", name)
 	}
-	entries := make([]entry, len(vs))
-	for i, v := range vs {
-		entries[i] = entry{Do: do, Subject: name, Version: v.number}
+	entries := make([]entry, 0, len(vs)+1)
+	for _, v := range vs {
+		entries = append(entries, entry{Do: do, Subject: name, Version: v.number})
 	}
 	if _, own := a.store.levels[name]; own {
 		entries = append(entries, entry{Do: "level", Subject: name})

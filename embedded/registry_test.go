@@ -13,10 +13,10 @@ import (
 	"strings"
 	"testing"
 
-	"cdc/internal/servicetest"
-
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/sr"
+
+	"cdc/internal/servicetest"
 )
 
 const (

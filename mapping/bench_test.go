@@ -67,10 +67,10 @@ func TestMapDoesNotAllocate(t *testing.T) {
 	m, batch := newMapper(t, mapping.Config{Registry: &registry{}}), wideBatch(300)
 	for i := range batch.Changes {
 		c := &batch.Changes[i]
-		switch {
-		case i%3 == 1:
+		switch i % 3 {
+		case 1:
 			c.Op, c.Before, c.After = replication.OpDelete, c.After, nil
-		case i%3 == 2:
+		case 2:
 			c.Op, c.Before = replication.OpUpdate, append(row(num(-1)), c.After[1:]...)
 			c.After[2], c.Refetched = replication.Unchanged, []int32{3}
 		}

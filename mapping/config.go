@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"cdc/replication"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"cdc/replication"
 )
 
 // KeyMode says how a record's key is made.

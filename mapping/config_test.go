@@ -4,11 +4,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"cdc/mapping"
 	"cdc/mapping/avro"
 	"cdc/replication"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // TestConfigErrors: what is wrong without seeing a table is an error of New.
@@ -140,7 +140,8 @@ func TestRefusals(t *testing.T) {
 		want  string
 	}{
 		{
-			orders(), mapping.TableConfig{Include: []string{"id", "nota"}},
+			orders(),
+			mapping.TableConfig{Include: []string{"id", "nota"}},
 			"table public.orders has no column \"nota\", which its setting include names\n  to mend it: name one of its columns: id, note, region",
 		},
 		{orders(), mapping.TableConfig{Exclude: []string{"x"}}, `has no column "x", which its setting exclude names`},
@@ -151,7 +152,8 @@ func TestRefusals(t *testing.T) {
 		{orders(), mapping.TableConfig{Key: mapping.KeyConfig{Mode: mapping.KeyNone}, Exclude: []string{"id", "note", "region"}}, `no column is left to publish`},
 		{noKey, mapping.TableConfig{}, "table public.orders has no primary key, and no key is configured for it\n  to mend it: add a primary key, or choose the key"},
 		{
-			orders(), mapping.TableConfig{Key: field("id", "region")},
+			orders(),
+			mapping.TableConfig{Key: field("id", "region")},
 			"column \"region\" is part of the record's key but not of the table's replica identity, so the log does not tell which row a delete or a change of the key concerns\n  to mend it: ALTER TABLE \"public\".\"orders\" REPLICA IDENTITY FULL",
 		},
 		{notIdentity, mapping.TableConfig{}, `to mend it: ALTER TABLE "public"."orders" REPLICA IDENTITY DEFAULT, or ALTER TABLE "public"."orders" REPLICA IDENTITY FULL`},

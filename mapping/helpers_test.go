@@ -7,10 +7,10 @@ import (
 	"maps"
 	"testing"
 
+	twmb "github.com/twmb/avro"
+
 	"cdc/mapping"
 	"cdc/replication"
-
-	twmb "github.com/twmb/avro"
 )
 
 // registry is a schema registry in memory: it gives each schema of a subject an

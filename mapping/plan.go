@@ -139,6 +139,7 @@ func (pl *planner) compileKey(ctx context.Context, p *plan, cfg *TableConfig, co
 		column := p.table.Columns[columns[0]].Name
 		p.describe = func(key []byte) string { return fmt.Sprintf("%s=%q", column, key) }
 		return nil
+	default: // the others are Avro
 	}
 	// A key's bytes begin with its schema's id, and by its bytes Kafka finds the
 	// partition and what to compact. So the key schema holds nothing that may

@@ -4,12 +4,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/sr"
+
 	"cdc/internal/servicetest"
 	"cdc/mapping"
 	"cdc/mapping/avro"
 	"cdc/replication"
-
-	"github.com/twmb/franz-go/pkg/sr"
 )
 
 // TestRealRegistry registers with a real registry, reads the schemas back with

@@ -8,9 +8,9 @@ import (
 	"log/slog"
 	"slices"
 
-	"cdc/replication"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"cdc/replication"
 )
 
 // New returns the Mapper of the format row: the value is the row as Avro in

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"cdc/mapping"
 	"cdc/replication"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 type fields = map[string]any

@@ -8,10 +8,10 @@ import (
 	"sync"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"cdc/mapping"
 	"cdc/replication"
-
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -142,11 +142,10 @@ type producer struct {
 	t    *testing.T
 	auto bool // acknowledge at once
 
-	mu     sync.Mutex
-	open   []*sent
-	topic  []int64       // the ids that the broker has, in the order of acknowledgement
-	gate   chan struct{} // when not nil, Produce waits for a token or ctx's end
-	failed bool
+	mu    sync.Mutex
+	open  []*sent
+	topic []int64       // the ids that the broker has, in the order of acknowledgement
+	gate  chan struct{} // when not nil, Produce waits for a token or ctx's end
 }
 
 func ids(r *mapping.Records) (list []int64) {

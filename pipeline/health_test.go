@@ -7,10 +7,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"cdc/replication"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
+
+	"cdc/replication"
 )
 
 // TestHealth: live by progress, ready by the run and the connection.

@@ -10,15 +10,15 @@ import (
 	"testing"
 	"time"
 
+	twmb "github.com/twmb/avro"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"cdc/internal/servicetest"
 	"cdc/kafka"
 	"cdc/mapping"
 	prod "cdc/producer"
 	"cdc/replication"
-
-	twmb "github.com/twmb/avro"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // schemas is a registry in memory.

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"time"
 
-	"cdc/replication"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"cdc/replication"
 )
 
 // tally is how many records of one kind a flight carries. Rows are counted into

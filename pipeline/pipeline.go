@@ -14,10 +14,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"cdc/mapping"
 	"cdc/replication"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Producer publishes records. The package producer has the one for Kafka.

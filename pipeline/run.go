@@ -86,12 +86,12 @@ func (p *Pipeline) Run(ctx context.Context) error {
 func (p *Pipeline) read(reading, finishing context.Context) error {
 	for {
 		if p.flights.waitForRoom(reading) != nil {
-			return nil
+			return nil //nolint:nilerr // stopped
 		}
 		b, err := p.cfg.Source.Next(reading)
 		if err != nil {
 			if reading.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // stopped
 			}
 			return fmt.Errorf("read changes: %w", err)
 		}
@@ -150,7 +150,7 @@ func (p *Pipeline) mapAll(reading, finishing context.Context, b *replication.Bat
 			return err
 		}
 		if err := p.cfg.DeadLetters.Put(finishing, &b.Changes[row.Index], row); err != nil {
-			return fmt.Errorf("put dead letter: %w (the row: %s)", err, row)
+			return fmt.Errorf("put dead letter: %w (the row: %s)", err, row.Error())
 		}
 		p.log.Warn("row went to the dead letters", "table", row.Table, "key", row.Key, "error", row)
 		b.Changes = b.Changes[row.Index+1:]

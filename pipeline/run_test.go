@@ -10,10 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"cdc/mapping"
 	"cdc/replication"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // numbered is a log: batch n, from 1 on, holds row n and has position n.

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"cdc/replication"
 	"github.com/cockroachdb/datadriven"
+
+	"cdc/replication"
 )
 
 // TestTrackerScenarios runs the stories in testdata/tracker. A batch is begun

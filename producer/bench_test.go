@@ -25,8 +25,10 @@ func batchOf(topic string, n int) *mapping.Records {
 		r.List = append(r.List, mapping.Record{
 			Topic: topic, Key: key, Value: value, Time: 1_700_000_000_000_000 + int64(i), Table: orders,
 			Headers: []mapping.Header{
-				{Key: mapping.HeaderOp, Value: []byte("insert")}, {Key: mapping.HeaderPosition, Value: []byte("16/B374D848:3")},
-				{Key: mapping.HeaderTx, Value: []byte("123456")}, {Key: mapping.HeaderCommitTime, Value: []byte("1700000000000000")},
+				{Key: mapping.HeaderOp, Value: []byte("insert")},
+				{Key: mapping.HeaderPosition, Value: []byte("16/B374D848:3")},
+				{Key: mapping.HeaderTx, Value: []byte("123456")},
+				{Key: mapping.HeaderCommitTime, Value: []byte("1700000000000000")},
 			},
 		})
 	}

@@ -16,7 +16,7 @@ type buffer struct {
 	room chan struct{} // signals a release; capacity 1; one waiter at a time
 }
 
-func (b *buffer) init(max int) { b.max, b.room = max, make(chan struct{}, 1) }
+func (b *buffer) init(limit int) { b.max, b.room = limit, make(chan struct{}, 1) }
 
 // try takes n bytes if they fit, or if nothing else is held.
 func (b *buffer) try(n int) bool {

@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -63,6 +64,7 @@ func (c *checker) good(subject, found string) { c.add(replication.LevelOK, subje
 func (c *checker) warn(subject, problem, remedy string) {
 	c.add(replication.LevelWarning, subject, problem, remedy)
 }
+
 func (c *checker) bad(subject, problem, remedy string) {
 	c.add(replication.LevelError, subject, problem, remedy)
 }
@@ -118,11 +120,11 @@ func (c *checker) look(subject, name string, settings map[string]string, rights 
 	}
 	d, err := detail()
 	switch {
-	case err == kerr.UnknownTopicOrPartition && !c.p.conf.Topics.Create:
+	case errors.Is(err, kerr.UnknownTopicOrPartition) && !c.p.conf.Topics.Create:
 		refusal := missingTopic(name, max(c.p.conf.Topics.Partitions, 1), c.p.conf.Topics.Replication, settings)
 		c.bad(subject, "does not exist and kafka.topics.create is false", refusal.Remedy)
 		return topicState{}, false
-	case err == kerr.UnknownTopicOrPartition:
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		if missing := lacks(c.meta.AuthorizedOperations, kmsg.ACLOperationCreate); missing != nil {
 			c.warn(subject, "does not exist, and the right to create topics in the cluster is missing", "grant Create on topic "+name+" (kafka-acls.sh --add --operation Create --topic "+name+"), or create it by hand")
 			return topicState{}, false

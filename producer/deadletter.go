@@ -187,6 +187,7 @@ func cellText(v replication.Value) string {
 			return time.Unix(0, 0).UTC().AddDate(0, 0, int(v.Int())).Format("2006-01-02")
 		case replication.KindTimestamp:
 			return time.UnixMicro(v.Int()).UTC().Format("2006-01-02T15:04:05.999999")
+		default: // as below
 		}
 		return time.UnixMicro(v.Int()).UTC().Format("2006-01-02T15:04:05.999999Z07:00")
 	case replication.KindTime:
@@ -197,6 +198,7 @@ func cellText(v replication.Value) string {
 		if len(b) == 16 {
 			return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 		}
+	default: // as below
 	}
 	return v.String()
 }

@@ -82,7 +82,7 @@ func (p *Producer) topic(ctx context.Context, t Topic) (*topic, error) {
 		return nil, err
 	}
 	if p.conf.Topics.Compact && t.Keyed && found.policy != "" && !strings.Contains(found.policy, "compact") {
-		p.log.Warn("topic is not compacted: rows that do not change will vanish from it with its retention", "topic", t.Name, cleanupPolicy, found.policy)
+		p.log.Warn("topic is not compacted: rows that do not change will vanish from it with its retention", "topic", t.Name, "cleanup_policy", found.policy)
 	}
 	return p.remember(t.Name, found), nil
 }
@@ -205,16 +205,17 @@ func (p *Producer) require(ctx context.Context, name string, partitions int, set
 }
 
 func missingTopic(name string, partitions, copies int, settings map[string]string) *replication.Refusal {
-	cmd := fmt.Sprintf("kafka-topics.sh --create --topic %s --partitions %d", name, partitions)
+	var cmd strings.Builder
+	fmt.Fprintf(&cmd, "kafka-topics.sh --create --topic %s --partitions %d", name, partitions)
 	if copies > 0 {
-		cmd += fmt.Sprintf(" --replication-factor %d", copies)
+		fmt.Fprintf(&cmd, " --replication-factor %d", copies)
 	}
 	for _, k := range slices.Sorted(maps.Keys(settings)) {
-		cmd += " --config " + k + "=" + settings[k]
+		cmd.WriteString(" --config " + k + "=" + settings[k])
 	}
 	return &replication.Refusal{
 		Problem: fmt.Sprintf("topic %s does not exist and kafka.topics.create is false", name),
-		Remedy:  cmd,
+		Remedy:  cmd.String(),
 	}
 }
 

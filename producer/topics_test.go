@@ -230,7 +230,7 @@ func TestDeadLetterOfAChange(t *testing.T) {
 	for _, name := range []string{"id", "ok", "price", "name", "raw", "at", "day", "tod", "until", "u", "tags", "doc", "bad", "matrix"} {
 		table.Columns = append(table.Columns, replication.Column{Name: name})
 	}
-	text := func(k replication.Kind, s string) replication.Value { return replication.StringValue(k, s) }
+	text := replication.StringValue
 	c := &replication.Change{
 		Op: replication.OpUpdate, Table: table, Index: 3, Refetched: []int32{3},
 		Tx: &replication.Transaction{ID: []byte("742"), Commit: []byte("0/16B3748"), CommitTime: 1_700_000_000_000_001},

@@ -80,6 +80,7 @@ func (r Reason) String() string {
 		return "arrays of more than one dimension are not supported"
 	case ReasonBounds:
 		return "arrays whose first index is not 1 are not supported"
+	default: // ReasonForm
 	}
 	return "unexpected form"
 }
@@ -124,7 +125,7 @@ func FloatValue(f float64) Value { return Value{kind: KindFloat, num: math.Float
 // panics.
 func NumValue(k Kind, i int64) Value {
 	if k < KindDate || k > KindTimestampTZ {
-		panic("replication: NumValue of " + k.String())
+		panic("replication: NumValue of " + k.String()) //nolint:forbidigo // a mistake of the program
 	}
 	return Value{kind: k, num: uint64(i)}
 }
@@ -136,7 +137,7 @@ func BytesValue(k Kind, b []byte) Value {
 	switch k {
 	case KindDecimal, KindString, KindBytes, KindUUID, KindJSON:
 	default:
-		panic("replication: BytesValue of " + k.String())
+		panic("replication: BytesValue of " + k.String()) //nolint:forbidigo // a mistake of the program
 	}
 	return Value{kind: k, ptr: unsafe.Pointer(unsafe.SliceData(b)), n: uint32(len(b))}
 }

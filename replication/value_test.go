@@ -73,7 +73,7 @@ func TestValueEqual(t *testing.T) {
 }
 
 func TestValueOfTheWrongKindPanics(t *testing.T) {
-	for name, make := range map[string]func(){
+	for name, build := range map[string]func(){
 		"NumValue":   func() { NumValue(KindInt, 1) },
 		"BytesValue": func() { BytesValue(KindInt, nil) },
 	} {
@@ -83,7 +83,7 @@ func TestValueOfTheWrongKindPanics(t *testing.T) {
 					t.Errorf("%s of KindInt did not panic", name)
 				}
 			}()
-			make()
+			build()
 		}()
 	}
 }

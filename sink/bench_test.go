@@ -77,7 +77,7 @@ func BenchmarkSink(b *testing.B) {
 				}
 				r := w.run(cfg)
 				for r.sink.Health().Assigned == 0 {
-					time.Sleep(time.Millisecond)
+					time.Sleep(time.Millisecond) //nolint:forbidigo // it polls
 				}
 				start, used := time.Now(), cpu()
 				w.applied(cfg.Group, topic)

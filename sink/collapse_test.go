@@ -34,8 +34,10 @@ func (r registry) Schema(_ context.Context, id int) (*avro.Schema, error) {
 
 // twoVersions are a table with columns a, b and then c too, under one key.
 func twoVersions() ([]version, registry) {
-	columns := []replication.Column{column("id", replication.KindInt, true), column("a", replication.KindString, false),
-		column("b", replication.KindString, false), column("c", replication.KindString, false)}
+	columns := []replication.Column{
+		column("id", replication.KindInt, true), column("a", replication.KindString, false),
+		column("b", replication.KindString, false), column("c", replication.KindString, false),
+	}
 	schemas := registry{}
 	var versions []version
 	for i, n := range []int{3, 4} {

@@ -15,11 +15,16 @@ import (
 // them.
 func sample(n int) ([]*kgo.Record, *partition, registry) {
 	schemas := registry{}
-	cols := []replication.Column{column("id", replication.KindInt, true), {Name: "quantity", Kind: replication.KindInt, Bits: 32},
+	cols := []replication.Column{
+		column("id", replication.KindInt, true),
+		{Name: "quantity", Kind: replication.KindInt, Bits: 32},
 		column("name", replication.KindString, false), column("email", replication.KindString, false),
-		{Name: "price", Kind: replication.KindDecimal, Precision: 12, Scale: 2}, column("created", replication.KindTimestampTZ, false),
-		column("active", replication.KindBool, false), {Name: "score", Kind: replication.KindFloat, Bits: 64},
-		column("day", replication.KindDate, false), column("hash", replication.KindBytes, false)}
+		{Name: "price", Kind: replication.KindDecimal, Precision: 12, Scale: 2},
+		column("created", replication.KindTimestampTZ, false),
+		column("active", replication.KindBool, false),
+		{Name: "score", Kind: replication.KindFloat, Bits: 64},
+		column("day", replication.KindDate, false), column("hash", replication.KindBytes, false),
+	}
 	var specs []avro.FieldSpec
 	for i, c := range cols {
 		specs = append(specs, avro.FieldSpec{Name: c.Name, Column: c, Source: i})
@@ -27,13 +32,21 @@ func sample(n int) ([]*kgo.Record, *partition, registry) {
 	key, value := schemas.encoder(1, specs[:1]), schemas.encoder(2, specs)
 	var records []*kgo.Record
 	for i := range n {
-		row := []replication.Value{replication.IntValue(int64(i)), replication.IntValue(7), replication.StringValue(replication.KindString, fmt.Sprintf("customer number %d", i)),
+		row := []replication.Value{
+			replication.IntValue(int64(i)), replication.IntValue(7), replication.StringValue(replication.KindString, fmt.Sprintf("customer number %d", i)),
 			replication.StringValue(replication.KindString, "c@example.com"), replication.StringValue(replication.KindDecimal, fmt.Sprintf("%d.50", i)),
 			replication.NumValue(replication.KindTimestampTZ, 1_700_000_000_000_000), replication.BoolValue(true), replication.FloatValue(1.5),
-			replication.NumValue(replication.KindDate, 12345), replication.StringValue(replication.KindBytes, "0123456789abcdef0123456789abcdef")}
-		records = append(records, &kgo.Record{Topic: "t", Offset: int64(i), Key: must(key.Append(nil, row)), Value: must(value.Append(nil, row)),
-			Headers: []kgo.RecordHeader{{Key: "cdc.op", Value: []byte("insert")}, {Key: "cdc.position", Value: []byte("16/B374D848:3")},
-				{Key: "cdc.tx", Value: []byte("123456")}, {Key: "cdc.commit_time", Value: []byte("1700000000000000")}}})
+			replication.NumValue(replication.KindDate, 12345), replication.StringValue(replication.KindBytes, "0123456789abcdef0123456789abcdef"),
+		}
+		records = append(records, &kgo.Record{
+			Topic: "t", Offset: int64(i), Key: must(key.Append(nil, row)), Value: must(value.Append(nil, row)),
+			Headers: []kgo.RecordHeader{
+				{Key: "cdc.op", Value: []byte("insert")},
+				{Key: "cdc.position", Value: []byte("16/B374D848:3")},
+				{Key: "cdc.tx", Value: []byte("123456")},
+				{Key: "cdc.commit_time", Value: []byte("1700000000000000")},
+			},
+		})
 	}
 	return records, &partition{topic: newTopic(TableConfig{Topic: "t", Table: "t"}), applied: -1}, schemas
 }

@@ -14,7 +14,7 @@ import (
 func TestEveryKindThroughTheTopic(t *testing.T) {
 	w := newWorld(t)
 	topic := w.topic("kinds", 1)
-	bytesOf := func(k replication.Kind, s string) replication.Value { return replication.StringValue(k, s) }
+	bytesOf := replication.StringValue
 	kinds := []struct {
 		col  replication.Column
 		v    replication.Value

@@ -37,11 +37,11 @@ type partition struct {
 
 // plan returns the plan for a record; mostly the one before.
 func (p *partition) plan(ctx context.Context, schemas SchemaSource, r *kgo.Record) (*plan, error) {
-	keyID, _, err := wire(r.Key, true, p.topic.cfg.Key != nil)
+	keyID, err := wire(r.Key, true, p.topic.cfg.Key != nil)
 	if err != nil {
 		return nil, err
 	}
-	valueID, _, err := wire(r.Value, false, false)
+	valueID, err := wire(r.Value, false, false)
 	if err != nil {
 		return nil, err
 	}

@@ -55,22 +55,22 @@ func (e *recordError) Unwrap() error { return e.err }
 func faulty(format string, args ...any) error { return &recordError{fmt.Errorf(format, args...)} }
 
 // wire splits a key or value; plain keys are no error here.
-func wire(b []byte, key, configured bool) (int, []byte, error) {
+func wire(b []byte, key, configured bool) (int, error) {
 	if b == nil {
-		return noSchema, nil, nil
+		return noSchema, nil
 	}
-	id, body, err := avro.SplitWire(b)
+	id, _, err := avro.SplitWire(b)
 	if err == nil {
-		return id, body, nil
+		return id, nil
 	}
 	if key && configured {
-		return noSchema, b, nil
+		return noSchema, nil
 	}
 	what := "value"
 	if key {
 		what = "key"
 	}
-	return 0, nil, faulty("%s is not Avro with a schema id: %w", what, err)
+	return 0, faulty("%s is not Avro with a schema id: %w", what, err)
 }
 
 // plan returns the plan for a record, compiling it when its pair of schemas is

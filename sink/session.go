@@ -44,7 +44,7 @@ type session struct {
 	mu      sync.Mutex
 	parts   map[string]map[int32]*partition
 	settled chan struct{}   // closed and replaced whenever a batch leaves our hands
-	stopped context.Context // the caller's
+	stopped context.Context //nolint:containedctx // the caller's
 }
 
 // chunk is records of one partition.
@@ -121,7 +121,7 @@ func (s *Sink) session(ctx context.Context, w Writer) error {
 	// Whoever failed first set the cause; a stop has ctx's own.
 	err = context.Cause(reading)
 	switch {
-	case err != context.Cause(ctx):
+	case err != context.Cause(ctx): //nolint:errorlint // the very same
 		return err
 	case applied == nil || errors.Is(applied, ErrFenced) || errors.Is(applied, errRejoin): // it is another member's now
 		return nil
@@ -186,7 +186,7 @@ func (ss *session) poll(ctx context.Context) error {
 		fetches := ss.cl.PollRecords(ctx, ss.cfg.BatchRows)
 		if ctx.Err() != nil {
 			ss.cl.AllowRebalance()
-			return nil
+			return nil //nolint:nilerr // the end of ctx ends the session, as it should
 		}
 		var chunks []chunk
 		var err error
@@ -335,7 +335,7 @@ func (ss *session) build(ctx context.Context) error {
 // failed reports whether the session ends for another reason than that the
 // caller asked it to.
 func (ss *session) failed(ctx context.Context) bool {
-	return context.Cause(ctx) != context.Cause(ss.stopped)
+	return context.Cause(ctx) != context.Cause(ss.stopped) //nolint:errorlint // the very same
 }
 
 // take adds one record to the batch being built.

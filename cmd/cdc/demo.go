@@ -276,7 +276,7 @@ func (d *demo) awaitSlot(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("wait for the capture: %w", err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it only read
+	defer conn.Close(context.WithoutCancel(ctx)) // it only read
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -29,12 +29,12 @@ func compareShops(ctx context.Context, source, target string) (*comparison, erro
 	if err != nil {
 		return nil, fmt.Errorf("compare: %w", err)
 	}
-	defer s.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it only read
+	defer s.Close(context.WithoutCancel(ctx)) // it only read
 	t, err := pgx.Connect(ctx, target)
 	if err != nil {
 		return nil, fmt.Errorf("compare: %w", err)
 	}
-	defer t.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it only read
+	defer t.Close(context.WithoutCancel(ctx)) // it only read
 	for _, table := range demoTables {
 		if err := c.table(ctx, s, t, table); err != nil {
 			return nil, fmt.Errorf("compare table %s: %w", table, err)

@@ -103,7 +103,7 @@ func (w *worker) run(ctx context.Context) (err error) {
 	if w.conn, err = pgx.Connect(calm, w.url); err != nil {
 		return err
 	}
-	defer w.conn.Close(calm) //nolint:errcheck // nothing is open
+	defer w.conn.Close(calm) // nothing is open
 	if err := w.learn(calm); err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (w *worker) transact(ctx context.Context, do func(*worker, context.Context,
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback(ctx) //nolint:errcheck // after a commit it does nothing
+	defer tx.Rollback(ctx) // after a commit it does nothing
 	rows, committed, err := do(w, ctx, tx)
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "40P01" {
 		return nil

@@ -93,7 +93,7 @@ func makeShop(ctx context.Context, url string, bound int64) (rows int64, err err
 	if err != nil {
 		return 0, fmt.Errorf("make shop: %w", err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is open
+	defer conn.Close(context.WithoutCancel(ctx)) // nothing is open
 	if _, err := conn.Exec(ctx, shopTables); err != nil {
 		return 0, fmt.Errorf("make shop: %w", err)
 	}
@@ -113,7 +113,7 @@ func execute1(ctx context.Context, url, sql string) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is open
+	defer conn.Close(context.WithoutCancel(ctx)) // nothing is open
 	if _, err := conn.Exec(ctx, sql); err != nil {
 		return fmt.Errorf("%s: %w", sql, err)
 	}

@@ -167,8 +167,10 @@ func TestCompareShops(t *testing.T) {
 		t.Errorf("rows %d missing %d different %d extra %d, want %d %d 2 2", c.Rows, c.Missing, c.Different, c.Extra, rows, 1+deleted)
 	}
 	text := strings.Join(c.Examples, "\n")
-	for _, part := range []string{"customers: id=6: address is", "in the source, NULL in the target", `notes is NULL in the source, "" in the target`,
-		"only the target has sku=A", "the target lacks sku=SKU-00010"} {
+	for _, part := range []string{
+		"customers: id=6: address is", "in the source, NULL in the target", `notes is NULL in the source, "" in the target`,
+		"only the target has sku=A", "the target lacks sku=SKU-00010",
+	} {
 		if !strings.Contains(text, part) {
 			t.Errorf("the examples lack %q:\n%s", part, text)
 		}

@@ -118,7 +118,7 @@ func (d *demo) settle(ctx context.Context, w *watch, l *load) error {
 	if err != nil {
 		return fmt.Errorf("wait for the target: %w", err)
 	}
-	defer target.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it only read
+	defer target.Close(context.WithoutCancel(ctx)) // it only read
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	left := "nothing is known of it"
@@ -162,12 +162,12 @@ func (d *demo) leaveMark(ctx context.Context, w *watch, l *load) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is open
+	defer conn.Close(context.WithoutCancel(ctx)) // nothing is open
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback(ctx) //nolint:errcheck // after a commit it does nothing
+	defer tx.Rollback(ctx) // after a commit it does nothing
 	s := &steps{ctx: ctx, tx: tx}
 	s.do(`UPDATE customers SET changed_at = clock_timestamp() WHERE id = (SELECT id FROM customers ORDER BY id LIMIT 1)`)
 	s.do(`UPDATE products SET changed_at = clock_timestamp() WHERE sku = (SELECT sku FROM products LIMIT 1)`)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"cdc/config"
 	"cdc/embedded"
@@ -27,8 +28,8 @@ func addressFile(c *config.Config) string { return filepath.Join(c.DataDir, "add
 func startEmbedded(c *config.Config, log *slog.Logger) (stop func(), err error) {
 	var started []func()
 	stop = func() {
-		for i := len(started) - 1; i >= 0; i-- {
-			started[i]()
+		for _, end := range slices.Backward(started) {
+			end()
 		}
 	}
 	defer func() {

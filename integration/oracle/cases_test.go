@@ -18,7 +18,7 @@ type testCase struct {
 }
 
 func cases() []testCase {
-	str := func(k replication.Kind, s string) replication.Value { return replication.StringValue(k, s) }
+	str := replication.StringValue
 	num := replication.NumValue
 	i := func(bits uint8) replication.Column { return replication.Column{Kind: replication.KindInt, Bits: bits} }
 	u := func(bits uint8) replication.Column { return replication.Column{Kind: replication.KindUint, Bits: bits} }

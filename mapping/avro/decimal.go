@@ -348,7 +348,7 @@ func isDecimalText(b []byte) bool {
 		case c == '.' && !point:
 			point = true
 		default:
-			return notNumber(b) == errNotFinite
+			return errors.Is(notNumber(b), errNotFinite)
 		}
 	}
 	return n > 0

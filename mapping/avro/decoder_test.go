@@ -40,7 +40,7 @@ const (
 // What others write: every type of the specification, whether our encoder
 // writes it or not. The bytes follow from the specification.
 func TestDecodeForeignTypes(t *testing.T) {
-	str := func(k replication.Kind, s string) replication.Value { return replication.StringValue(k, s) }
+	str := replication.StringValue
 	num := replication.NumValue
 	stampTZ, stamp := replication.KindTimestampTZ, replication.KindTimestamp
 	tests := []struct {

@@ -250,6 +250,7 @@ func (s *step) append(dst []byte, v *replication.Value) ([]byte, error) {
 		return append(dst, v.Bytes()...), nil
 	case encodeArray:
 		return s.appendArray(dst, v.Elems())
+	default: // encodeConstant is the caller's
 	}
 	return dst, errors.New("the plan has no way to write it")
 }

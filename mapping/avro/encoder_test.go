@@ -157,15 +157,18 @@ func TestAppendErrors(t *testing.T) {
 		{"time below", replication.Column{Kind: replication.KindTime}, replication.NumValue(replication.KindTime, -1), "not a time of day"},
 		{"short UUID", replication.Column{Kind: replication.KindUUID}, replication.BytesValue(replication.KindUUID, []byte{1}), "not 16 bytes"},
 		{
-			"element", replication.Column{Kind: replication.KindArray, Elem: replication.KindInt, Bits: 32},
+			"element",
+			replication.Column{Kind: replication.KindArray, Elem: replication.KindInt, Bits: 32},
 			replication.ArrayValue([]replication.Value{replication.IntValue(1), replication.IntValue(1 << 40)}), "column c: value {1,1099511627776}: element 1: beyond the range",
 		},
 		{
-			"unchanged element", replication.Column{Kind: replication.KindArray, Elem: replication.KindInt, Bits: 32},
+			"unchanged element",
+			replication.Column{Kind: replication.KindArray, Elem: replication.KindInt, Bits: 32},
 			replication.ArrayValue([]replication.Value{replication.Unchanged}), "element of another kind",
 		},
 		{
-			"a long value is cut", replication.Column{Kind: replication.KindString},
+			"a long value is cut",
+			replication.Column{Kind: replication.KindString},
 			replication.StringValue(replication.KindString, strings.Repeat("é", 5000)+"\xff"), "value '" + strings.Repeat("é", 31) + "…'",
 		},
 	}

@@ -121,6 +121,7 @@ func fit(n *node, kind replication.Kind, c replication.Column) (step, error) {
 		if n.typ == typeArray {
 			return fitArray(s, n, c)
 		}
+	default: // nothing fits
 	}
 	what := kind.String()
 	if c.TypeName != "" {

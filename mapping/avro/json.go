@@ -161,6 +161,7 @@ func (w *writer) bytes(dst []byte, n *node, b []byte) []byte {
 		return out
 	case logicalUUID:
 		return append(appendUUID(append(dst, '"'), b), '"')
+	default: // as below
 	}
 	dst = base64.StdEncoding.AppendEncode(append(dst, '"'), b)
 	return append(dst, '"')
@@ -237,6 +238,7 @@ func appendIntText(dst []byte, c *cursor, l logical, v int64) []byte {
 		return quoted(dst, replication.KindTimestamp, v)
 	case logicalLocalNanos:
 		return quoted(dst, replication.KindTimestamp, microsFromNanos(v))
+	default: // as below
 	}
 	return strconv.AppendInt(dst, v, 10)
 }

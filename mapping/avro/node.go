@@ -184,6 +184,7 @@ func compile(n *twmb.SchemaNode, namespace string, known map[string]*node) (*nod
 				d.null = i
 			}
 		}
+	default: // the others have no parts
 	}
 	return d, err
 }

@@ -172,6 +172,7 @@ func appendType(b []byte, kind replication.Kind, c replication.Column) ([]byte, 
 		return append(b, `{"type":"long","logicalType":"timestamp-micros"}`...), nil
 	case replication.KindUUID:
 		return append(b, `{"type":"string","logicalType":"uuid"}`...), nil
+	default: // the others have none
 	}
 	return nil, fmt.Errorf("kind %s has no Avro type", kind)
 }

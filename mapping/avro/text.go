@@ -135,6 +135,7 @@ func appendTimeText(b []byte, kind replication.Kind, v int64) []byte {
 		return appendDay(b, v)
 	case replication.KindTime:
 		return appendClock(b, v)
+	default: // a timestamp, as below
 	}
 	days, micros := v/day, v%day
 	if micros < 0 {

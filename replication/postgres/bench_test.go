@@ -17,9 +17,16 @@ const benchTable = `CREATE TABLE r (id bigint PRIMARY KEY, n int, a text, b text
 
 func benchRelation() *relation {
 	m := &relationMessage{oid: 1, schema: "public", name: "r", identity: identityDefault, cols: []wireColumn{
-		{Name: "id", TypeOID: oidInt8, Identity: true}, {Name: "n", TypeOID: oidInt4}, {Name: "a", TypeOID: 25}, {Name: "b", TypeOID: 25},
-		{Name: "amount", TypeOID: oidNumeric}, {Name: "at", TypeOID: oidTimestampTZ}, {Name: "ok", TypeOID: oidBool},
-		{Name: "x", TypeOID: oidFloat8}, {Name: "d", TypeOID: oidDate}, {Name: "raw", TypeOID: oidBytea},
+		{Name: "id", TypeOID: oidInt8, Identity: true},
+		{Name: "n", TypeOID: oidInt4},
+		{Name: "a", TypeOID: 25},
+		{Name: "b", TypeOID: 25},
+		{Name: "amount", TypeOID: oidNumeric},
+		{Name: "at", TypeOID: oidTimestampTZ},
+		{Name: "ok", TypeOID: oidBool},
+		{Name: "x", TypeOID: oidFloat8},
+		{Name: "d", TypeOID: oidDate},
+		{Name: "raw", TypeOID: oidBytea},
 	}}
 	return fuzzRelation(m)
 }
@@ -89,8 +96,11 @@ func BenchmarkText(b *testing.B) {
 		col  replication.Column
 		text string
 	}{
-		{"int8", longCol, "1234567"}, {"numeric", numCol, "12345.67"}, {"timestamptz", tstzCol, "2026-11-21 12:34:56.789012+00"},
-		{"float8", floatCol, "3.14159"}, {"text[]", textArr, `{a,"b c",NULL}`},
+		{"int8", longCol, "1234567"},
+		{"numeric", numCol, "12345.67"},
+		{"timestamptz", tstzCol, "2026-11-21 12:34:56.789012+00"},
+		{"float8", floatCol, "3.14159"},
+		{"text[]", textArr, `{a,"b c",NULL}`},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
 			d, a := newColumnDecoder(tt.col), new(arena)

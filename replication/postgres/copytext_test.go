@@ -142,9 +142,16 @@ func FuzzCopyRow(f *testing.F) {
 var (
 	benchRow     = []byte("123456\t42\tcustomer number 123456\tsome note that is a bit longer than the name\t12345.67\t2026-11-21 14:00:00.123456+00\tt\t3.25\t2026-11-21\t\\\\x000102030405060708090a0b0c0d0e0f\n")
 	benchColumns = []replication.Column{
-		{Kind: replication.KindInt, Bits: 64}, {Kind: replication.KindInt, Bits: 32}, {Kind: replication.KindString}, {Kind: replication.KindString},
-		{Kind: replication.KindDecimal, Precision: 12, Scale: 2}, {Kind: replication.KindTimestampTZ}, {Kind: replication.KindBool},
-		{Kind: replication.KindFloat, Bits: 64}, {Kind: replication.KindDate}, {Kind: replication.KindBytes},
+		{Kind: replication.KindInt, Bits: 64},
+		{Kind: replication.KindInt, Bits: 32},
+		{Kind: replication.KindString},
+		{Kind: replication.KindString},
+		{Kind: replication.KindDecimal, Precision: 12, Scale: 2},
+		{Kind: replication.KindTimestampTZ},
+		{Kind: replication.KindBool},
+		{Kind: replication.KindFloat, Bits: 64},
+		{Kind: replication.KindDate},
+		{Kind: replication.KindBytes},
 	}
 )
 

@@ -242,7 +242,7 @@ func (c *lowWaterConn) review(now time.Time) {
 // that is nothing, or when the connection has ended, which slow reads tell.
 func (c *lowWaterConn) gathered(p []byte) (got int, err error) {
 	if !c.full {
-		time.Sleep(gatherPause)
+		time.Sleep(gatherPause) //nolint:forbidigo // no event tells that rows have gathered
 	}
 	err = c.raw.Read(func(fd uintptr) bool {
 		for got < len(p) {

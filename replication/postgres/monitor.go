@@ -112,12 +112,18 @@ func (s *Source) register(r prometheus.Registerer) (unregister func(), err error
 			}
 			return 0
 		}},
-		{"cdc_source_lag_bytes", "Bytes between the end of the server's log and the acknowledged position; 0 during the snapshot.",
-			func(st Stats) float64 { return float64(st.LagBytes) }},
-		{"cdc_source_retained_bytes", "Bytes of log that the server keeps because of the slot, looked at once a minute; -1 before the first look.",
-			func(st Stats) float64 { return float64(st.Retained) }},
-		{"cdc_source_snapshot_rows", "Rows that the snapshot has read so far.",
-			func(st Stats) float64 { return float64(st.SnapshotRows) }},
+		{
+			"cdc_source_lag_bytes", "Bytes between the end of the server's log and the acknowledged position; 0 during the snapshot.",
+			func(st Stats) float64 { return float64(st.LagBytes) },
+		},
+		{
+			"cdc_source_retained_bytes", "Bytes of log that the server keeps because of the slot, looked at once a minute; -1 before the first look.",
+			func(st Stats) float64 { return float64(st.Retained) },
+		},
+		{
+			"cdc_source_snapshot_rows", "Rows that the snapshot has read so far.",
+			func(st Stats) float64 { return float64(st.SnapshotRows) },
+		},
 	} {
 		c := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return g.value(s.Stats()) })
 		if err := r.Register(c); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pglogrepl"
@@ -227,7 +228,7 @@ func (d *decoder) transaction(b *batch) *replication.Transaction {
 	text := b.arena.alloc(len("4294967295") + len("FFFFFFFF/FFFFFFFF"))[:0]
 	t.ID = strconv.AppendUint(text, uint64(d.xid), 10)
 	t.Commit = appendLSN(t.ID[len(t.ID):], d.commit)
-	t.ID = t.ID[:len(t.ID):len(t.ID)]
+	t.ID = slices.Clip(t.ID)
 	t.CommitTime = d.time
 	b.tx, b.txCommit = t, d.commit
 	return t

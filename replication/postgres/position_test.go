@@ -15,10 +15,14 @@ func TestPosition(t *testing.T) {
 		want position
 	}{
 		{`{"lsn":"0/16B3748"}`, position{LSN: 0x16B3748, Tables: map[string]pglogrepl.LSN{}}},
-		{`{"lsn":"16/B374D848","tables":{"public.orders":"0/16B0000"}}`,
-			position{LSN: 0x16B374D848, Tables: map[string]pglogrepl.LSN{"public.orders": 0x16B0000}}},
-		{`{"lsn":"0/1","tables":{"\"a.b\".c":"0/2","a.\"b.\"\"c\"":"0/3","ä.ö":"0/4"}}`,
-			position{LSN: 1, Tables: map[string]pglogrepl.LSN{tableKey("a.b", "c"): 2, tableKey("a", `b."c`): 3, "ä.ö": 4}}},
+		{
+			`{"lsn":"16/B374D848","tables":{"public.orders":"0/16B0000"}}`,
+			position{LSN: 0x16B374D848, Tables: map[string]pglogrepl.LSN{"public.orders": 0x16B0000}},
+		},
+		{
+			`{"lsn":"0/1","tables":{"\"a.b\".c":"0/2","a.\"b.\"\"c\"":"0/3","ä.ö":"0/4"}}`,
+			position{LSN: 1, Tables: map[string]pglogrepl.LSN{tableKey("a.b", "c"): 2, tableKey("a", `b."c`): 3, "ä.ö": 4}},
+		},
 	} {
 		got, err := parsePosition(replication.Position(test.text))
 		if err != nil {

@@ -44,8 +44,10 @@ const (
 )
 
 func newRefetcher(cfg *Config) *refetcher {
-	return &refetcher{cfg: cfg, session: newSession(cfg), budget: 4 * cfg.BatchBytes, rows: firstRefetchRows,
-		last: map[string]int{}, warned: map[string]bool{}}
+	return &refetcher{
+		cfg: cfg, session: newSession(cfg), budget: 4 * cfg.BatchBytes, rows: firstRefetchRows,
+		last: map[string]int{}, warned: map[string]bool{},
+	}
 }
 
 func (r *refetcher) close(ctx context.Context) { r.session.close(ctx) }
@@ -379,7 +381,7 @@ func (g *group) sql() string {
 func (r *refetcher) readGroup(ctx context.Context, conn *pgconn.PgConn, b *batch, g *group, budget int) (read int, left []int32, err error) {
 	params := make([][]byte, len(g.key))
 	for n, col := range g.key {
-		a := append(params[n], '{')
+		a := []byte{'{'}
 		for m, i := range g.rows {
 			if m > 0 {
 				a = append(a, ',')
@@ -497,6 +499,7 @@ func (b *batch) copyRow(row []replication.Value) []replication.Value {
 			v = replication.InvalidValue(b.arena.copy(v.Bytes()), v.Reason())
 		case replication.KindArray:
 			v = replication.ArrayValue(b.copyRow(v.Elems()))
+		default: // the others point to nothing
 		}
 		c[i] = v
 	}

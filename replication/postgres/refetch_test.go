@@ -92,8 +92,10 @@ func TestRefetch(t *testing.T) {
 func TestRefetchIdentities(t *testing.T) {
 	d := newTestDB(t)
 	cases := []struct{ table, columns, insert, alter string }{
-		{"k1", `a text, b timestamptz, c uuid, d numeric, e date, f bytea, g bool, h float4, i char(4), j time, big text, n int, PRIMARY KEY (a, b, c, d, e, f, g, h, i, j)`,
-			`'x"y\,{', '0044-03-15 12:00:00.5 BC', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 1.50, 'infinity', '\x5c22', true, 1.1, 'ab', '24:00', `, ``},
+		{
+			"k1", `a text, b timestamptz, c uuid, d numeric, e date, f bytea, g bool, h float4, i char(4), j time, big text, n int, PRIMARY KEY (a, b, c, d, e, f, g, h, i, j)`,
+			`'x"y\,{', '0044-03-15 12:00:00.5 BC', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 1.50, 'infinity', '\x5c22', true, 1.1, 'ab', '24:00', `, ``,
+		},
 		{"k2", `a int NOT NULL, b text NOT NULL, big text, n int, UNIQUE (a, b)`, `1, 'x', `, `ALTER TABLE k2 REPLICA IDENTITY USING INDEX k2_a_b_key`},
 		{"k3", `a int, big text, n int`, `1, `, `ALTER TABLE k3 REPLICA IDENTITY FULL`},
 		{"k4", `a mood, b price, c int[], d timestamp, big text, n int, PRIMARY KEY (a, b, c, d)`, `'it''s', 2.50, '{1,2}', '-infinity', `, ``},
@@ -164,10 +166,14 @@ func TestRefetchVisible(t *testing.T) {
 		t.Fatal(err)
 	}
 	table := &replication.Table{Schema: "public", Name: "t", Key: []int{0}, Columns: []replication.Column{
-		{Name: "id", Kind: replication.KindInt, Bits: 32, TypeName: "integer"}, {Name: "n", Kind: replication.KindInt, Bits: 32, TypeName: "integer"},
-		{Name: "big", Kind: replication.KindString, TypeName: "text"}}}
-	b.add(replication.Change{Op: replication.OpUpdate, Table: table, Tx: &replication.Transaction{ID: []byte(xid)},
-		After: []replication.Value{replication.IntValue(1), replication.IntValue(2), replication.Unchanged}}, 10)
+		{Name: "id", Kind: replication.KindInt, Bits: 32, TypeName: "integer"},
+		{Name: "n", Kind: replication.KindInt, Bits: 32, TypeName: "integer"},
+		{Name: "big", Kind: replication.KindString, TypeName: "text"},
+	}}
+	b.add(replication.Change{
+		Op: replication.OpUpdate, Table: table, Tx: &replication.Transaction{ID: []byte(xid)},
+		After: []replication.Value{replication.IntValue(1), replication.IntValue(2), replication.Unchanged},
+	}, 10)
 	b.incomplete = append(b.incomplete, 0)
 	done := make(chan error, 1)
 	go func() {
@@ -301,12 +307,34 @@ func TestRefetchChangedTable(t *testing.T) {
 func TestValueText(t *testing.T) {
 	d := newTestDB(t)
 	for _, test := range []struct{ typ, text string }{
-		{"bool", "t"}, {"int8", "-9223372036854775808"}, {"float4", "1.1"}, {"float8", "NaN"}, {"float8", "-Infinity"}, {"float8", "1e+300"},
-		{"numeric", "-0.10"}, {"numeric", "NaN"}, {"text", `a"b\c,{}`}, {"bytea", `\x00ff5c`}, {"uuid", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"},
-		{"date", "2026-11-21"}, {"date", "infinity"}, {"date", "-infinity"}, {"date", "0044-03-15 BC"}, {"date", "0001-01-01"}, {"date", "12345-06-07"}, {"date", "0001-12-31 BC"},
-		{"time", "24:00:00"}, {"time", "00:00:00.000001"}, {"timestamp", "0044-03-15 12:00:00.123456 BC"}, {"timestamp", "0999-01-01 00:00:00"},
-		{"timestamptz", "2026-11-21 14:00:00.5+00"}, {"timestamptz", "infinity"}, {"timestamptz", "4714-11-24 00:00:00+00 BC"},
-		{"jsonb", `{"a": 1}`}, {"text[]", `{"a\"b\\c",NULL,"NULL",""}`}, {"int[]", "{1,NULL,-3}"},
+		{"bool", "t"},
+		{"int8", "-9223372036854775808"},
+		{"float4", "1.1"},
+		{"float8", "NaN"},
+		{"float8", "-Infinity"},
+		{"float8", "1e+300"},
+		{"numeric", "-0.10"},
+		{"numeric", "NaN"},
+		{"text", `a"b\c,{}`},
+		{"bytea", `\x00ff5c`},
+		{"uuid", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"},
+		{"date", "2026-11-21"},
+		{"date", "infinity"},
+		{"date", "-infinity"},
+		{"date", "0044-03-15 BC"},
+		{"date", "0001-01-01"},
+		{"date", "12345-06-07"},
+		{"date", "0001-12-31 BC"},
+		{"time", "24:00:00"},
+		{"time", "00:00:00.000001"},
+		{"timestamp", "0044-03-15 12:00:00.123456 BC"},
+		{"timestamp", "0999-01-01 00:00:00"},
+		{"timestamptz", "2026-11-21 14:00:00.5+00"},
+		{"timestamptz", "infinity"},
+		{"timestamptz", "4714-11-24 00:00:00+00 BC"},
+		{"jsonb", `{"a": 1}`},
+		{"text[]", `{"a\"b\\c",NULL,"NULL",""}`},
+		{"int[]", "{1,NULL,-3}"},
 	} {
 		cfg := d.config("public.t")
 		cat := newCatalog(newSession(&cfg))

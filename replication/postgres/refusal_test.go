@@ -77,46 +77,84 @@ func TestRefuseTable(t *testing.T) {
 		edit            func(*TableConfig)
 		problem, remedy string
 	}{
-		{name: "missing", setup: `SELECT`,
-			problem: `table public.t does not exist`, remedy: `ILIKE 't'`},
-		{name: "view", setup: `CREATE VIEW t AS SELECT 1 AS id`,
-			problem: `table public.t is a view`, remedy: `the tables that the view reads`},
-		{name: "materialized view", setup: `CREATE MATERIALIZED VIEW t AS SELECT 1 AS id`,
-			problem: `table public.t is a materialized view`, remedy: `the tables that the view reads`},
-		{name: "foreign", setup: `CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE t (id int) SERVER s`,
-			problem: `table public.t is a foreign table`, remedy: `capture it on the server that owns it`},
-		{name: "sequence", setup: `CREATE SEQUENCE t`,
-			problem: `table public.t is not a table`, remedy: `remove it from the configuration`},
-		{name: "unlogged", setup: `CREATE UNLOGGED TABLE t (id int PRIMARY KEY)`,
-			problem: `table public.t is an unlogged table`, remedy: `ALTER TABLE "public"."t" SET LOGGED`},
-		{name: "system", setup: `SELECT`, edit: func(t *TableConfig) { t.Schema, t.Name = "pg_catalog", "pg_class" },
-			problem: `table pg_catalog.pg_class is a system table`, remedy: `remove it`},
-		{name: "no key", setup: `CREATE TABLE t (a int, b int)`,
-			problem: `table public.t has no primary key and REPLICA IDENTITY DEFAULT`, remedy: `ALTER TABLE "public"."t" REPLICA IDENTITY FULL`},
-		{name: "no key, configured key", setup: `CREATE TABLE t (a int, b int)`, edit: func(t *TableConfig) { t.Key = []string{"a"} },
-			problem: `table public.t has no primary key and REPLICA IDENTITY DEFAULT`, remedy: `ALTER TABLE "public"."t" REPLICA IDENTITY USING INDEX`},
-		{name: "deferrable key", setup: `CREATE TABLE t (a int PRIMARY KEY DEFERRABLE, b int)`,
-			problem: `table public.t has no primary key and REPLICA IDENTITY DEFAULT`, remedy: `REPLICA IDENTITY FULL`},
-		{name: "identity nothing", setup: `CREATE TABLE t (a int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY NOTHING`,
-			problem: `table public.t has REPLICA IDENTITY NOTHING`, remedy: `ALTER TABLE "public"."t" REPLICA IDENTITY DEFAULT`},
-		{name: "identity index gone", setup: `CREATE TABLE t (a int PRIMARY KEY, b int NOT NULL); CREATE UNIQUE INDEX i ON t (b);
+		{
+			name: "missing", setup: `SELECT`,
+			problem: `table public.t does not exist`, remedy: `ILIKE 't'`,
+		},
+		{
+			name: "view", setup: `CREATE VIEW t AS SELECT 1 AS id`,
+			problem: `table public.t is a view`, remedy: `the tables that the view reads`,
+		},
+		{
+			name: "materialized view", setup: `CREATE MATERIALIZED VIEW t AS SELECT 1 AS id`,
+			problem: `table public.t is a materialized view`, remedy: `the tables that the view reads`,
+		},
+		{
+			name: "foreign", setup: `CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE t (id int) SERVER s`,
+			problem: `table public.t is a foreign table`, remedy: `capture it on the server that owns it`,
+		},
+		{
+			name: "sequence", setup: `CREATE SEQUENCE t`,
+			problem: `table public.t is not a table`, remedy: `remove it from the configuration`,
+		},
+		{
+			name: "unlogged", setup: `CREATE UNLOGGED TABLE t (id int PRIMARY KEY)`,
+			problem: `table public.t is an unlogged table`, remedy: `ALTER TABLE "public"."t" SET LOGGED`,
+		},
+		{
+			name: "system", setup: `SELECT`, edit: func(t *TableConfig) { t.Schema, t.Name = "pg_catalog", "pg_class" },
+			problem: `table pg_catalog.pg_class is a system table`, remedy: `remove it`,
+		},
+		{
+			name: "no key", setup: `CREATE TABLE t (a int, b int)`,
+			problem: `table public.t has no primary key and REPLICA IDENTITY DEFAULT`, remedy: `ALTER TABLE "public"."t" REPLICA IDENTITY FULL`,
+		},
+		{
+			name: "no key, configured key", setup: `CREATE TABLE t (a int, b int)`, edit: func(t *TableConfig) { t.Key = []string{"a"} },
+			problem: `table public.t has no primary key and REPLICA IDENTITY DEFAULT`, remedy: `ALTER TABLE "public"."t" REPLICA IDENTITY USING INDEX`,
+		},
+		{
+			name: "deferrable key", setup: `CREATE TABLE t (a int PRIMARY KEY DEFERRABLE, b int)`,
+			problem: `table public.t has no primary key and REPLICA IDENTITY DEFAULT`, remedy: `REPLICA IDENTITY FULL`,
+		},
+		{
+			name: "identity nothing", setup: `CREATE TABLE t (a int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY NOTHING`,
+			problem: `table public.t has REPLICA IDENTITY NOTHING`, remedy: `ALTER TABLE "public"."t" REPLICA IDENTITY DEFAULT`,
+		},
+		{
+			name: "identity index gone", setup: `CREATE TABLE t (a int PRIMARY KEY, b int NOT NULL); CREATE UNIQUE INDEX i ON t (b);
 			ALTER TABLE t REPLICA IDENTITY USING INDEX i; DROP INDEX i`,
-			problem: `table public.t has REPLICA IDENTITY USING INDEX whose index is gone`, remedy: `ALTER TABLE "public"."t" REPLICA IDENTITY DEFAULT`},
-		{name: "full without a key", setup: `CREATE TABLE t (a int, b int); ALTER TABLE t REPLICA IDENTITY FULL`,
-			problem: `table public.t has no primary key, so its records have no key`, remedy: `key: {field: […]}`},
-		{name: "unknown key column", setup: `CREATE TABLE t (a int PRIMARY KEY, b int)`, edit: func(t *TableConfig) { t.Key = []string{"c"} },
-			problem: `table public.t has no column "c", which its configured key names`, remedy: `the table's columns are a, b`},
-		{name: "key outside the identity", setup: `CREATE TABLE t (a int PRIMARY KEY, b int)`, edit: func(t *TableConfig) { t.Key = []string{"b"} },
-			problem: `table public.t has the column "b" of its configured key outside its replica identity (DEFAULT: a)`, remedy: `ALTER TABLE "public"."t" REPLICA IDENTITY FULL`},
-		{name: "primary key outside the identity", setup: `CREATE TABLE t (a int PRIMARY KEY, b int NOT NULL UNIQUE); ALTER TABLE t REPLICA IDENTITY USING INDEX t_b_key`,
-			problem: `table public.t has the column "a" of its primary key outside its replica identity (USING INDEX: b)`, remedy: `ALTER TABLE "public"."t" REPLICA IDENTITY DEFAULT`},
-		{name: "generated key", setup: `CREATE TABLE t (a int, b int GENERATED ALWAYS AS (a + 1) STORED PRIMARY KEY)`,
-			problem: `table public.t has the generated column "b" in its primary key`, remedy: `configure a key`},
-		{name: "partitions differ", setup: `CREATE TABLE t (a int PRIMARY KEY) PARTITION BY HASH (a);
+			problem: `table public.t has REPLICA IDENTITY USING INDEX whose index is gone`, remedy: `ALTER TABLE "public"."t" REPLICA IDENTITY DEFAULT`,
+		},
+		{
+			name: "full without a key", setup: `CREATE TABLE t (a int, b int); ALTER TABLE t REPLICA IDENTITY FULL`,
+			problem: `table public.t has no primary key, so its records have no key`, remedy: `key: {field: […]}`,
+		},
+		{
+			name: "unknown key column", setup: `CREATE TABLE t (a int PRIMARY KEY, b int)`, edit: func(t *TableConfig) { t.Key = []string{"c"} },
+			problem: `table public.t has no column "c", which its configured key names`, remedy: `the table's columns are a, b`,
+		},
+		{
+			name: "key outside the identity", setup: `CREATE TABLE t (a int PRIMARY KEY, b int)`, edit: func(t *TableConfig) { t.Key = []string{"b"} },
+			problem: `table public.t has the column "b" of its configured key outside its replica identity (DEFAULT: a)`, remedy: `ALTER TABLE "public"."t" REPLICA IDENTITY FULL`,
+		},
+		{
+			name: "primary key outside the identity", setup: `CREATE TABLE t (a int PRIMARY KEY, b int NOT NULL UNIQUE); ALTER TABLE t REPLICA IDENTITY USING INDEX t_b_key`,
+			problem: `table public.t has the column "a" of its primary key outside its replica identity (USING INDEX: b)`, remedy: `ALTER TABLE "public"."t" REPLICA IDENTITY DEFAULT`,
+		},
+		{
+			name: "generated key", setup: `CREATE TABLE t (a int, b int GENERATED ALWAYS AS (a + 1) STORED PRIMARY KEY)`,
+			problem: `table public.t has the generated column "b" in its primary key`, remedy: `configure a key`,
+		},
+		{
+			name: "partitions differ", setup: `CREATE TABLE t (a int PRIMARY KEY) PARTITION BY HASH (a);
 			CREATE TABLE t0 PARTITION OF t FOR VALUES WITH (MODULUS 1, REMAINDER 0); ALTER TABLE t0 REPLICA IDENTITY FULL`,
-			problem: `table public.t has partitions with another replica identity`, remedy: `REPLICA IDENTITY DEFAULT`},
-		{name: "quoting", setup: `CREATE TABLE "T ""q""" (a int)`, edit: func(t *TableConfig) { t.Name = `T "q"` },
-			problem: `table public.T "q" has no primary key`, remedy: `ALTER TABLE "public"."T ""q""" REPLICA IDENTITY FULL`},
+			problem: `table public.t has partitions with another replica identity`, remedy: `REPLICA IDENTITY DEFAULT`,
+		},
+		{
+			name: "quoting", setup: `CREATE TABLE "T ""q""" (a int)`, edit: func(t *TableConfig) { t.Name = `T "q"` },
+			problem: `table public.T "q" has no primary key`, remedy: `ALTER TABLE "public"."T ""q""" REPLICA IDENTITY FULL`,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			schema := servicetest.Name(t, "schema")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -120,7 +121,7 @@ func (i *inspection) begin(ctx context.Context, cat *catalog, repl *pgconn.PgCon
 	if len(todo) == 0 {
 		return &start{pos: position{LSN: lsn}, announce: true}, nil
 	}
-	snap, err := openSnapshot(ctx, cfg, cat, exported, lsn, todo, i.server)
+	snap, err := openSnapshot(ctx, cfg, cat, exported, lsn, todo)
 	if err != nil {
 		// Nobody will read from the slot soon: it must not hold the log back.
 		if dropErr := dropSlot(context.WithoutCancel(ctx), repl, cfg.Slot); dropErr != nil {
@@ -160,7 +161,7 @@ func (i *inspection) readAgain(ctx context.Context, cat *catalog, repl *pgconn.P
 	if err != nil {
 		return nil, i.refuseCreate(name, err)
 	}
-	snap, err := openSnapshot(ctx, cfg, cat, exported, lsn, todo, i.server)
+	snap, err := openSnapshot(ctx, cfg, cat, exported, lsn, todo)
 	if err != nil {
 		return nil, err
 	}
@@ -177,9 +178,7 @@ func (i *inspection) readAgain(ctx context.Context, cat *catalog, repl *pgconn.P
 // point, or with p's own for those of which the stream shall skip nothing.
 func (s *snapshot) completes(p position, skipNothing map[string]bool) position {
 	tables := make(map[string]pglogrepl.LSN, len(p.Tables)+len(s.tables))
-	for name, lsn := range p.Tables {
-		tables[name] = lsn
-	}
+	maps.Copy(tables, p.Tables)
 	for i := range s.tables {
 		name := tableKey(s.tables[i].table.Schema, s.tables[i].table.Name)
 		if tables[name] = s.lsn; skipNothing[name] {

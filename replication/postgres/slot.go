@@ -142,7 +142,7 @@ func (i *inspection) inspectSlot(ctx context.Context, cat *catalog) error {
 	}
 	if r := refuseSlot(i.slot, i.cfg.Slot, i.server.Database, from); r != nil {
 		i.add(replication.LevelError, subject, r.Problem, r.Remedy)
-		return nil
+		return nil //nolint:nilerr // a refusal is a finding
 	}
 	s := i.slot
 	if s == nil {

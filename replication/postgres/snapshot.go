@@ -47,7 +47,7 @@ var errTableChanged = errors.New("a table was altered while its snapshot was pre
 // openSnapshot begins the transaction of the exported snapshot and locks the
 // tables. The connection that exported it may be closed afterwards. Column
 // lists are read under the lock.
-func openSnapshot(ctx context.Context, cfg *Config, cat *catalog, exported string, lsn pglogrepl.LSN, tables []*tableState, server serverInfo) (_ *snapshot, err error) {
+func openSnapshot(ctx context.Context, cfg *Config, cat *catalog, exported string, lsn pglogrepl.LSN, tables []*tableState) (_ *snapshot, err error) {
 	cc, err := cfg.connConfig(false)
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func openSnapshot(ctx context.Context, cfg *Config, cat *catalog, exported strin
 		return nil, fmt.Errorf("begin snapshot: %w", err)
 	}
 	for _, t := range tables {
-		st, err := s.prepare(ctx, cat, t, server)
+		st, err := s.prepare(ctx, cat, t)
 		if err != nil {
 			return nil, err
 		}
@@ -93,7 +93,7 @@ func openSnapshot(ctx context.Context, cfg *Config, cat *catalog, exported strin
 }
 
 // prepare compiles how one table is read.
-func (s *snapshot) prepare(ctx context.Context, cat *catalog, t *tableState, server serverInfo) (st snapshotTable, err error) {
+func (s *snapshot) prepare(ctx context.Context, cat *catalog, t *tableState) (st snapshotTable, err error) {
 	// This connection's pg_class and pg_attribute are as old as the snapshot,
 	// the session's are of now. TRUNCATE and ALTER TABLE that rewrite the table
 	// give it a new file, in which the snapshot sees no old rows.
@@ -206,7 +206,7 @@ func (s *snapshot) read(ctx context.Context, cfg *Config, pool *batchPool, out c
 
 // copyWriter is the io.Writer of CopyTo: it gets one row a call.
 type copyWriter struct {
-	ctx      context.Context
+	ctx      context.Context //nolint:containedctx // an io.Writer is given none
 	pool     *batchPool
 	out      chan<- *batch
 	commit   string
@@ -283,8 +283,10 @@ func (w *copyWriter) report(done bool) {
 		return
 	}
 	w.reported = now
-	w.progress(Progress{Schema: w.st.table.Schema, Table: w.st.table.Name, Rows: w.rows, Bytes: w.bytes,
-		Estimate: w.st.estimate, Elapsed: now.Sub(w.began), Done: done})
+	w.progress(Progress{
+		Schema: w.st.table.Schema, Table: w.st.table.Name, Rows: w.rows, Bytes: w.bytes,
+		Estimate: w.st.estimate, Elapsed: now.Sub(w.began), Done: done,
+	})
 }
 
 // drop gives back the batch in work.

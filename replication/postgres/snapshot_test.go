@@ -504,7 +504,7 @@ func TestTableAltered(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.exec(fmt.Sprintf(ddl, table))
-		snap, err := openSnapshot(ctx, &cfg, cat, exported, lsn, []*tableState{&insp.tables[0]}, insp.server)
+		snap, err := openSnapshot(ctx, &cfg, cat, exported, lsn, []*tableState{&insp.tables[0]})
 		if err == nil {
 			snap.close(ctx)
 		}

@@ -30,8 +30,8 @@ type Source struct {
 	refetch *refetcher // of Next
 	first   *start     // what Open prepared
 
-	out    chan *batch // from the snapshot, closed at its end
-	ctx    context.Context
+	out    chan *batch     // from the snapshot, closed at its end
+	ctx    context.Context //nolint:containedctx // of its goroutines, until Close
 	cancel context.CancelFunc
 
 	monitor    *monitor

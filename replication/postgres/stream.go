@@ -68,7 +68,7 @@ type stream struct {
 	prompt   bool  // the server waits to hear of its end of log
 	err      error // why run has ended
 	wire     *walConn
-	wait     context.Context // Close's, once it was called
+	wait     context.Context //nolint:containedctx // Close's, once it was called
 
 	held *batch // of next: taken, but not refetched
 
@@ -244,7 +244,7 @@ func (s *stream) run(ctx context.Context) {
 		if s.connected.Swap(false) && s.dec.end != end {
 			retry = backoff{} // it got somewhere
 		}
-		if err == errClosing || !s.retriable(err, &retry) {
+		if errors.Is(err, errClosing) || !s.retriable(err, &retry) {
 			err = s.explain(ctx, err)
 			s.mu.Lock()
 			s.err = err

@@ -114,6 +114,7 @@ func (d *columnDecoder) decode(text []byte, a *arena) (replication.Value, error)
 			return replication.Value{}, badText(d, text, err)
 		}
 		return v, nil
+	default: // no text decodes to the others
 	}
 	return replication.Value{}, badText(d, text, errSyntax)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -92,18 +93,26 @@ func TestText(t *testing.T) {
 		{tstzCol, "1969-12-31 18:30:00-05:30", num(replication.KindTimestampTZ, 0)},
 		{tstzCol, "1970-01-01 00:19:32+00:19:32", num(replication.KindTimestampTZ, 0)},
 		{tstzCol, "infinity", num(replication.KindTimestampTZ, replication.Infinity)},
-		{col(replication.KindUUID), "00112233-4455-6677-8899-aAbBcCdDeEfF",
-			replication.BytesValue(replication.KindUUID, []byte{0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff})},
+		{
+			col(replication.KindUUID), "00112233-4455-6677-8899-aAbBcCdDeEfF",
+			replication.BytesValue(replication.KindUUID, []byte{0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff}),
+		},
 		{col(replication.KindJSON), `{"a": [1]}`, replication.StringValue(replication.KindJSON, `{"a": [1]}`)},
 		{textArr, `{}`, arr()},
-		{textArr, `{a,NULL,"NULL","","a\"b\\c","x,y{}"," "}`,
-			arr(str("a"), replication.Null, str("NULL"), str(""), str(`a"b\c`), str("x,y{}"), str(" "))},
+		{
+			textArr, `{a,NULL,"NULL","","a\"b\\c","x,y{}"," "}`,
+			arr(str("a"), replication.Null, str("NULL"), str(""), str(`a"b\c`), str("x,y{}"), str(" ")),
+		},
 		{array(replication.KindBool), `{t,f,NULL}`, arr(replication.BoolValue(true), replication.BoolValue(false), replication.Null)},
 		{array(replication.KindInt, 32), `{1,-2}`, arr(replication.IntValue(1), replication.IntValue(-2))},
-		{array(replication.KindTimestamp), `{"1970-01-01 00:00:01",infinity}`,
-			arr(num(replication.KindTimestamp, 1_000_000), num(replication.KindTimestamp, replication.Infinity))},
-		{array(replication.KindBytes), `{"\\x01","\\x"}`,
-			arr(replication.BytesValue(replication.KindBytes, []byte{1}), replication.BytesValue(replication.KindBytes, nil))},
+		{
+			array(replication.KindTimestamp), `{"1970-01-01 00:00:01",infinity}`,
+			arr(num(replication.KindTimestamp, 1_000_000), num(replication.KindTimestamp, replication.Infinity)),
+		},
+		{
+			array(replication.KindBytes), `{"\\x01","\\x"}`,
+			arr(replication.BytesValue(replication.KindBytes, []byte{1}), replication.BytesValue(replication.KindBytes, nil)),
+		},
 	}
 	for _, tt := range tests {
 		got, err := decodeText(tt.col, tt.text)
@@ -181,23 +190,36 @@ func TestTextAgainstServer(t *testing.T) {
 		oracle string // SQL over v, as text
 		got    func(replication.Value) string
 	}{
-		{"date", dateCol, `date '4713-01-01 BC' + (random() * 2147483493 / (CASE WHEN random() < 0.5 THEN 1 ELSE 800 END))::int`,
-			`(v - date '1970-01-01')::text`, num},
+		{
+			"date", dateCol, `date '4713-01-01 BC' + (random() * 2147483493 / (CASE WHEN random() < 0.5 THEN 1 ELSE 800 END))::int`,
+			`(v - date '1970-01-01')::text`, num,
+		},
 		{"time", timeCol, `time '00:00' + random() * interval '86399.999999 s'`, epoch(`v`), num},
 		{"timestamp", tsCol, `timestamp '1970-01-01' + (random() - 0.5) * 60 * ` + wide, epoch(`v`), num},
 		{"timestamp far", tsCol, `timestamp '4713-01-01 BC' + random() * interval '298900 years'`, epoch(`v`), num},
 		{"timestamptz", tstzCol, `timestamptz '1970-01-01 00:00+00' + (random() - 0.5) * 60 * ` + wide, epoch(`v`), num},
-		{"int8", longCol, `('x' || md5(random()::text))::bit(64)::bigint >> (random() * 63)::int`, `encode(int8send(v), 'hex')`,
-			func(v replication.Value) string { return fmt.Sprintf("%016x", uint64(v.Int())) }},
-		{"float8", floatCol, `(random() - 0.5) * 10 ^ (random() * 600 - 300)::float8`, `encode(float8send(v), 'hex')`,
-			func(v replication.Value) string { return fmt.Sprintf("%016x", math.Float64bits(v.Float())) }},
-		{"float4", col(replication.KindFloat, 32), `((random() - 0.5) * 10 ^ (random() * 70 - 35))::float4`, `encode(float4send(v), 'hex')`,
-			func(v replication.Value) string { return fmt.Sprintf("%08x", math.Float32bits(float32(v.Float()))) }},
-		{"bytea", col(replication.KindBytes), `substr(decode(md5(random()::text), 'hex'), 1, (random() * 16)::int)`, `upper(encode(v, 'hex'))`,
-			func(v replication.Value) string { return strings.ToUpper(hex.EncodeToString(v.Bytes())) }},
-		{"uuid", col(replication.KindUUID), `gen_random_uuid()`, `encode(uuid_send(v), 'hex')`,
-			func(v replication.Value) string { return hex.EncodeToString(v.Bytes()) }},
-		{"text[]", textArr,
+		{
+			"int8", longCol, `('x' || md5(random()::text))::bit(64)::bigint >> (random() * 63)::int`, `encode(int8send(v), 'hex')`,
+			func(v replication.Value) string { return fmt.Sprintf("%016x", uint64(v.Int())) },
+		},
+		{
+			"float8", floatCol, `(random() - 0.5) * 10 ^ (random() * 600 - 300)::float8`, `encode(float8send(v), 'hex')`,
+			func(v replication.Value) string { return fmt.Sprintf("%016x", math.Float64bits(v.Float())) },
+		},
+		{
+			"float4", col(replication.KindFloat, 32), `((random() - 0.5) * 10 ^ (random() * 70 - 35))::float4`, `encode(float4send(v), 'hex')`,
+			func(v replication.Value) string { return fmt.Sprintf("%08x", math.Float32bits(float32(v.Float()))) },
+		},
+		{
+			"bytea", col(replication.KindBytes), `substr(decode(md5(random()::text), 'hex'), 1, (random() * 16)::int)`, `upper(encode(v, 'hex'))`,
+			func(v replication.Value) string { return strings.ToUpper(hex.EncodeToString(v.Bytes())) },
+		},
+		{
+			"uuid", col(replication.KindUUID), `gen_random_uuid()`, `encode(uuid_send(v), 'hex')`,
+			func(v replication.Value) string { return hex.EncodeToString(v.Bytes()) },
+		},
+		{
+			"text[]", textArr,
 			`ARRAY(SELECT CASE WHEN random() < 0.1 THEN NULL ELSE
 			   substr(translate(md5(random()::text || g), '0123456789', '{}"\, NULL'), 1, (random() * 6)::int) END FROM generate_series(1, (g % 5)) k)`,
 			`(SELECT coalesce(string_agg(coalesce(encode(convert_to(e, 'UTF8'), 'hex'), 'null'), '|' ORDER BY o), 'none') FROM unnest(v) WITH ORDINALITY u(e, o))`,
@@ -214,7 +236,8 @@ func TestTextAgainstServer(t *testing.T) {
 					}
 				}
 				return strings.Join(parts, "|")
-			}},
+			},
+		},
 	}
 	for _, zone := range []string{"UTC", "Europe/Amsterdam", "America/St_Johns"} {
 		conn.exec(`SET TimeZone = '` + zone + `'`)
@@ -314,9 +337,7 @@ func sessionConn(t *testing.T) *textConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for k, v := range sessionSettings {
-		cc.RuntimeParams[k] = v
-	}
+	maps.Copy(cc.RuntimeParams, sessionSettings)
 	conn, err := pgx.ConnectConfig(t.Context(), cc)
 	if err != nil {
 		t.Fatal(err)

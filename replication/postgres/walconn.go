@@ -96,7 +96,7 @@ func statusEvery(ctx context.Context, conn *pgconn.PgConn) (time.Duration, error
 	}
 	ms, err := strconv.Atoi(string(res[0].Rows[0][0]))
 	if err != nil || ms <= 0 { // 0: it never does
-		return statusInterval, nil
+		return statusInterval, nil //nolint:nilerr // the usual interval will do
 	}
 	return min(statusInterval, time.Duration(ms)*time.Millisecond/4), nil
 }

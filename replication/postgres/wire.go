@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -86,7 +87,7 @@ func readError(n int, err error) error {
 	if n > 0 {
 		return nil // an error comes again
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

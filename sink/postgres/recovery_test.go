@@ -247,14 +247,18 @@ func TestTruncateKeys(t *testing.T) {
 		k("j", replication.KindFloat, "double precision"), k("k", replication.KindUint, "numeric(20,0)"))
 	s.Fields[5].TypeName, s.Fields[6].TypeName = "timestamp without time zone", "timestamp with time zone"
 	keys := [][]replication.Value{
-		{replication.BoolValue(true), str("ab   "), replication.StringValue(replication.KindBytes, "\x00\xff"),
+		{
+			replication.BoolValue(true), str("ab   "), replication.StringValue(replication.KindBytes, "\x00\xff"),
 			replication.NumValue(replication.KindDate, -719163), replication.NumValue(replication.KindTime, 86_400_000_000), replication.NumValue(replication.KindTimestamp, -1),
 			replication.NumValue(replication.KindTimestampTZ, 1_234_567_890_123_456), replication.StringValue(replication.KindUUID, "0123456789abcdef"), replication.StringValue(replication.KindDecimal, "1.50"),
-			replication.FloatValue(0.30000000000000004), replication.UintValue(1 << 63)},
-		{replication.BoolValue(false), str("'\"\\{ "), replication.StringValue(replication.KindBytes, ""),
+			replication.FloatValue(0.30000000000000004), replication.UintValue(1 << 63),
+		},
+		{
+			replication.BoolValue(false), str("'\"\\{ "), replication.StringValue(replication.KindBytes, ""),
 			replication.NumValue(replication.KindDate, replication.Infinity), replication.NumValue(replication.KindTime, 1), replication.NumValue(replication.KindTimestamp, replication.NegInfinity),
 			replication.NumValue(replication.KindTimestampTZ, -62_167_219_200_000_000), replication.StringValue(replication.KindUUID, "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"), replication.StringValue(replication.KindDecimal, "NaN"),
-			replication.FloatValue(1e300), replication.UintValue(0)},
+			replication.FloatValue(1e300), replication.UintValue(0),
+		},
 	}
 	tg.apply(s, row(keys[0]...), row(keys[1]...))
 	tg.must(tg.w.exec(t.Context(), "SET extra_float_digits = 0")) // as a role or a database may have it

@@ -20,20 +20,47 @@ func TestRefusals(t *testing.T) {
 		problem, remedy string
 		mend            string // "" is the remedy
 	}{
-		{"table absent", "", Config{}, `table "public"."t" for topic public.t does not exist`,
-			`CREATE TABLE IF NOT EXISTS "public"."t" ("id" bigint NOT NULL, "note" text, PRIMARY KEY ("id"))`, ""},
-		{"no unique index", "CREATE TABLE t (id bigint, note text)", Config{}, `table "public"."t" has no unique index on exactly the key of topic public.t (id)`,
-			`CREATE UNIQUE INDEX ON "public"."t" ("id")`, ""},
-		{"unique index on more", "CREATE TABLE t (id bigint, note text, UNIQUE (id, note))", Config{}, `no unique index on exactly the key`,
-			`CREATE UNIQUE INDEX ON "public"."t" ("id")`, ""},
-		{"partial unique index", "CREATE TABLE t (id bigint, note text); CREATE UNIQUE INDEX ON t (id) WHERE id > 0", Config{}, `no unique index on exactly the key`,
-			`CREATE UNIQUE INDEX ON "public"."t" ("id")`, ""},
-		{"deferrable constraint", "CREATE TABLE t (id bigint, note text, UNIQUE (id) DEFERRABLE)", Config{}, `the key of table "public"."t" is a deferrable constraint`,
-			`ALTER TABLE "public"."t" DROP CONSTRAINT t_id_key, ADD UNIQUE ("id")`, ""},
-		{"key column absent", "CREATE TABLE t (note text)", Config{}, `table "public"."t" has no column for the key field "id" of topic public.t`,
-			`ALTER TABLE "public"."t" ADD COLUMN IF NOT EXISTS "id" bigint`, `ALTER TABLE t ADD COLUMN id bigint PRIMARY KEY`},
-		{"key column generated", "CREATE TABLE t (note text, id bigint GENERATED ALWAYS AS (length(note)) STORED PRIMARY KEY)", Config{},
-			`the key field "id" of topic public.t is a generated column of table "public"."t"`, `ALTER TABLE "public"."t" ALTER COLUMN "id" DROP EXPRESSION`, ""},
+		{
+			"table absent", "",
+			Config{},
+			`table "public"."t" for topic public.t does not exist`,
+			`CREATE TABLE IF NOT EXISTS "public"."t" ("id" bigint NOT NULL, "note" text, PRIMARY KEY ("id"))`, "",
+		},
+		{
+			"no unique index", "CREATE TABLE t (id bigint, note text)",
+			Config{},
+			`table "public"."t" has no unique index on exactly the key of topic public.t (id)`,
+			`CREATE UNIQUE INDEX ON "public"."t" ("id")`, "",
+		},
+		{
+			"unique index on more", "CREATE TABLE t (id bigint, note text, UNIQUE (id, note))",
+			Config{},
+			`no unique index on exactly the key`,
+			`CREATE UNIQUE INDEX ON "public"."t" ("id")`, "",
+		},
+		{
+			"partial unique index", "CREATE TABLE t (id bigint, note text); CREATE UNIQUE INDEX ON t (id) WHERE id > 0",
+			Config{},
+			`no unique index on exactly the key`,
+			`CREATE UNIQUE INDEX ON "public"."t" ("id")`, "",
+		},
+		{
+			"deferrable constraint", "CREATE TABLE t (id bigint, note text, UNIQUE (id) DEFERRABLE)",
+			Config{},
+			`the key of table "public"."t" is a deferrable constraint`,
+			`ALTER TABLE "public"."t" DROP CONSTRAINT t_id_key, ADD UNIQUE ("id")`, "",
+		},
+		{
+			"key column absent", "CREATE TABLE t (note text)",
+			Config{},
+			`table "public"."t" has no column for the key field "id" of topic public.t`,
+			`ALTER TABLE "public"."t" ADD COLUMN IF NOT EXISTS "id" bigint`, `ALTER TABLE t ADD COLUMN id bigint PRIMARY KEY`,
+		},
+		{
+			"key column generated", "CREATE TABLE t (note text, id bigint GENERATED ALWAYS AS (length(note)) STORED PRIMARY KEY)",
+			Config{},
+			`the key field "id" of topic public.t is a generated column of table "public"."t"`, `ALTER TABLE "public"."t" ALTER COLUMN "id" DROP EXPRESSION`, "",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tg := newTarget(t, c.cfg)

@@ -198,6 +198,7 @@ func appendElement(dst []byte, v replication.Value, bits uint8) []byte {
 		return append(dst, "NULL"...)
 	case replication.KindBool, replication.KindInt, replication.KindUint, replication.KindFloat, replication.KindUUID:
 		return appendText(dst, v, bits)
+	default: // the others are quoted
 	}
 	dst = append(dst, '"')
 	start := len(dst)
