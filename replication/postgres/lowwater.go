@@ -34,8 +34,7 @@ import (
 // most a few milliseconds late.
 //
 //	slow → fast  when lowWaterEnter bytes arrived within lowWaterWindow
-//	fast → slow  when nothing is there and the last lowWaterCalm or more have
-//	             brought less than half that rate
+//	fast → slow  when lowWaterCalm or more have brought less than half that rate
 //
 // A single wait in vain says little: the server, or we, may have been off the
 // CPU for that long. Turning slow for it costs a wake-up a row until it is fast
@@ -258,12 +257,12 @@ func (c *lowWaterConn) gathered(p []byte) (got int, err error) {
 		return true
 	})
 	c.full = got == len(p)
-	if got == 0 {
-		c.review(time.Now())
-		return 0, err
+	if got > 0 {
+		c.count(got)
+		err = nil // it comes again
 	}
-	c.count(got)
-	return got, nil // an error comes again
+	c.review(time.Now()) // also of a trickle, which has something in every pause
+	return got, err
 }
 
 // waits reports whether a read waits for lowWater bytes.

@@ -100,6 +100,28 @@ func TestLowWater(t *testing.T) {
 	}
 }
 
+// TestLowWaterTrickle has a fast reader get a few bytes all the time: it must
+// turn slow, or each of them would wait.
+func TestLowWaterTrickle(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		return // there is nothing to adapt
+	}
+	for _, gather := range []bool{true, false} {
+		c, peer := tcpPair(t, gather)
+		c.fast, c.windowStart = true, time.Now()
+		buf := make([]byte, 1<<20)
+		for deadline := time.Now().Add(10 * time.Second); c.fast; {
+			write(t, peer, 100)
+			if n, err := c.Read(buf); n == 0 || err != nil {
+				t.Fatalf("gather %v: read %d, %v", gather, n, err)
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("gather %v: still fast", gather)
+			}
+		}
+	}
+}
+
 // TestLowWaterReview is the rule that turns slow.
 func TestLowWaterReview(t *testing.T) {
 	now := time.Now()
