@@ -17,7 +17,7 @@ import (
 const (
 	rate    = 1000 // single-row transactions a second
 	writers = 8
-	warmUp  = 2 * time.Second
+	warmUp  = 10 * time.Second // a broker that has just started compiles its code meanwhile
 )
 
 // measureLatency commits single-row transactions by the clock, whether or not
