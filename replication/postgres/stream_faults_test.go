@@ -133,7 +133,7 @@ func TestReconnect(t *testing.T) {
 	if loadErr != nil {
 		t.Fatal(loadErr)
 	}
-	if kills < 4 {
+	if kills < 2 { // the load may be through before there have been eight
 		t.Fatalf("only %d kills", kills)
 	}
 	if want := fmt.Sprint(sizes); fmt.Sprint(got.rows) != want {
