@@ -18,6 +18,11 @@ func (ss *session) assign(ctx context.Context, offsets map[string]map[int32]kgo.
 	if len(topics) == 0 {
 		return offsets, nil
 	}
+	select {
+	case <-ss.made:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	ss.awaitSettled(ctx, offsetsKeys(offsets))
 	have, ids, err := ss.offsets(ctx, topics)
 	if err != nil {

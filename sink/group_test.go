@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"cdc/replication"
 	"cdc/sink"
@@ -160,4 +161,24 @@ func TestStopFinishesTheBatchInHand(t *testing.T) {
 		t.Errorf("stop: %v", err)
 	}
 	w.expect("SELECT t.id, next_offset FROM cdc_offsets, "+table(topic)+" t", "(1,1)")
+}
+
+// TestAssignedBeforeTheClientIsMade: the group may assign partitions while the
+// client that asked for them is still being made.
+func TestAssignedBeforeTheClientIsMade(t *testing.T) {
+	w := newWorld(t)
+	topic := w.topic("early", 1)
+	f := w.feed(topic, []replication.Column{intCol("n")}, "n")
+	w.produce(f.row(replication.OpInsert, num(1)))
+	sink.LateClient(t, func(cl *kgo.Client) {
+		eventually(t, func() error {
+			if member, generation := cl.GroupMetadata(); generation <= 0 {
+				return fmt.Errorf("member %q is not in the group yet", member)
+			}
+			return nil
+		})
+	})
+	cfg := w.config(topic)
+	w.run(cfg)
+	w.applied("cdc_"+cfg.Name, topic)
 }

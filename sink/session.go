@@ -28,7 +28,8 @@ var ErrDrain = errors.New("the batch in hand was not applied")
 // is busy the builder's batch grows, and when it is idle it gets what is there.
 type session struct {
 	*Sink
-	cl     *kgo.Client
+	cl     *kgo.Client // its callbacks wait for made before they use it
+	made   chan struct{}
 	w      Writer
 	topics map[string]*topic // the Sink's: the builder's plans; made by the poller when a partition comes
 
@@ -70,7 +71,7 @@ var settleTimeout = 40 * time.Second // shorter in tests
 func (s *Sink) session(ctx context.Context, w Writer) error {
 	ss := &session{
 		Sink: s, w: w, stopped: ctx, topics: s.topics, parts: map[string]map[int32]*partition{},
-		fetched: make(chan []chunk), batches: make(chan *batch), free: make(chan *batch, 3), settled: make(chan struct{}),
+		fetched: make(chan []chunk), batches: make(chan *batch), free: make(chan *batch, 3), settled: make(chan struct{}), made: make(chan struct{}),
 	}
 	for range cap(ss.free) {
 		ss.free <- newBatch()
@@ -96,9 +97,10 @@ func (s *Sink) session(ctx context.Context, w Writer) error {
 	if err != nil {
 		return err
 	}
-	if ss.cl, err = kgo.NewClient(opts...); err != nil {
+	if ss.cl, err = newClient(opts...); err != nil {
 		return &replication.Refusal{Problem: "the sink's Kafka settings cannot be used", Err: err}
 	}
+	close(ss.made)
 	var wg sync.WaitGroup
 	wg.Go(func() { ss.fail(ss.poll(reading)) })
 	wg.Go(func() {
@@ -130,6 +132,9 @@ func (s *Sink) session(ctx context.Context, w Writer) error {
 	}
 	return applied // in the last batch
 }
+
+// newClient starts to join the group before it returns.
+var newClient = kgo.NewClient // later in tests
 
 func (ss *session) options(ctx context.Context) ([]kgo.Opt, error) {
 	opts, err := ss.cfg.Kafka.Opts()
