@@ -78,7 +78,7 @@ func (b *bench) run(ctx context.Context, only, out string) (err error) {
 	parts := []struct {
 		name string
 		run  func(context.Context) error
-	}{{"capture", b.capture}, {"bigtx", b.bigTransaction}, {"snapshot", b.snapshot}, {"sink", b.sink}, {"latency", b.measureLatency}}
+	}{{"latency", b.measureLatency}, {"capture", b.capture}, {"bigtx", b.bigTransaction}, {"snapshot", b.snapshot}, {"sink", b.sink}}
 	chosen := map[string]bool{}
 	for p := range strings.SplitSeq(only, ",") {
 		chosen[p] = true
@@ -87,6 +87,9 @@ func (b *bench) run(ctx context.Context, only, out string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.env.close(context.WithoutCancel(ctx))) }()
+	if err := b.env.warm(ctx, 2*b.latency); err != nil {
+		return err
+	}
 	for _, p := range parts {
 		if only != "" && !chosen[p.name] {
 			continue

@@ -28,12 +28,13 @@ const (
 	OpUpdate                 // a changed row
 	OpDelete                 // a row that is gone
 	OpTruncate               // all rows of the table are gone
+	OpMessage                // a message that an application wrote into the log; no row
 )
 
-var opNames = [...]string{"", "read", "insert", "update", "delete", "truncate"}
+var opNames = [...]string{"", "read", "insert", "update", "delete", "truncate", "message"}
 
 // String returns the operation's name as it stands in record headers: read,
-// insert, update, delete, truncate.
+// insert, update, delete, truncate, message.
 func (o Op) String() string {
 	if int(o) < len(opNames) {
 		return opNames[o]
@@ -56,10 +57,21 @@ type Transaction struct {
 	CommitTime int64
 }
 
-// Change is one change to one row, or a truncate of one table.
+// Message is what an application wrote into the log beside its rows:
+// PostgreSQL's pg_logical_emit_message. Borrowed from the Batch.
+type Message struct {
+	Prefix        []byte
+	Content       []byte
+	Transactional bool // it is part of Change.Tx, which has committed
+}
+
+// Change is one change to one row, a truncate of one table, or a message.
 type Change struct {
 	Op    Op
-	Table *Table
+	Table *Table // nil for a message
+	// Message is set for OpMessage only. A source hands out only messages that
+	// it was asked for.
+	Message *Message
 	// Before is the row before, After the row after the change; each is nil or
 	// as long as Table.Columns, and borrowed from the Batch.
 	//
@@ -70,7 +82,9 @@ type Change struct {
 	//
 	// In Before a column outside the replica identity is Unchanged.
 	Before, After []Value
-	Tx            *Transaction
+	// Tx is never nil. A message outside any transaction has one of its own,
+	// without an ID, whose Commit is the message's position.
+	Tx *Transaction
 	// Index numbers the changes of one transaction from 0 in the order they
 	// happened. (Tx.Commit, Index) names a change for good.
 	Index uint64
