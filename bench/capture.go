@@ -103,7 +103,7 @@ func (b *bench) recvlogical(ctx context.Context, url, slot, publication, end str
 
 // program finds a client program of PostgreSQL.
 func (e *environment) program(ctx context.Context, name string) (string, error) {
-	bin, err := e.home.PostgresBin(ctx)
+	bin, err := e.home.PostgresBin(ctx, 0)
 	if err != nil {
 		return "", err
 	}

@@ -22,8 +22,8 @@ func TestRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := servicetest.Name(t, "restart")
-	postgres, kafka, registry := provider.Postgres(name+"-postgres", nil), provider.Kafka(name+"-kafka"), provider.Registry(name+"-registry")
-	targetServer := provider.Postgres(name+"-target", nil)
+	postgres, kafka, registry := provider.Postgres(name+"-postgres", 0, nil), provider.Kafka(name+"-kafka"), provider.Registry(name+"-registry")
+	targetServer := provider.Postgres(name+"-target", 0, nil)
 	all := []servers.Server{postgres, targetServer, kafka, registry}
 	for _, s := range all {
 		t.Cleanup(func() {

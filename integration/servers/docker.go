@@ -58,7 +58,11 @@ func engine(ctx context.Context, home *services.Home) *containers {
 
 func (c *containers) String() string { return "containers " + c.mark + "*" }
 
-func (c *containers) Postgres(name string, settings map[string]string) Server {
+func (c *containers) Postgres(name string, major int, settings map[string]string) Server {
+	tag := postgresTag
+	if major != 0 {
+		tag = strconv.Itoa(major)
+	}
 	cmd := []string{"postgres", "-c", "wal_level=logical", "-c", "max_wal_senders=50", "-c", "max_replication_slots=50", "-c", "max_connections=200"}
 	for k, v := range settings {
 		cmd = append(cmd, "-c", k+"="+v)
@@ -66,7 +70,7 @@ func (c *containers) Postgres(name string, settings map[string]string) Server {
 	return &container{
 		c: c, name: c.mark + name, inside: "5432/tcp", format: "postgres://postgres:postgres@127.0.0.1:%d/postgres", answers: PingPostgres,
 		options: func(int) *dockertest.RunOptions {
-			return &dockertest.RunOptions{Repository: postgresImage, Tag: postgresTag, Env: []string{"POSTGRES_PASSWORD=postgres"}, Cmd: cmd}
+			return &dockertest.RunOptions{Repository: postgresImage, Tag: tag, Env: []string{"POSTGRES_PASSWORD=postgres"}, Cmd: cmd}
 		},
 	}
 }

