@@ -43,25 +43,78 @@ type Record struct {
 	Headers       []Header
 	Time          int64 // the record's timestamp: commit time, microseconds since 1970-01-01 UTC
 	Op            replication.Op
-	Table         *replication.Table
+	// Table is what the record came from. It is never nil: for a message of the
+	// log it stands in for a table, see package outbox/route.
+	Table *replication.Table
+	// Routing is what only a message of an outbox has; nil for rows.
+	Routing *Routing
 	// Describe renders Key for messages to people. Set by the mapper, never nil.
 	Describe func(key []byte) string
 }
 
+// Routing is what a message of an outbox knows about its publication, beside
+// its record.
+type Routing struct {
+	// ID names the message for people: its outbox id as text.
+	ID        []byte
+	Partition Partition
+	// Commit is the commit time where Record.Time is another one, in
+	// microseconds since 1970-01-01 UTC.
+	Commit int64
+	// OnError is what becomes of a message that is too large for its topic: one
+	// of the OnError constants; "" leaves it to the producer.
+	OnError string
+}
+
+// What becomes of a row, or of a message of an outbox, that cannot be published.
+const (
+	OnErrorStop       = "stop"        // the run ends with an error that names it
+	OnErrorDeadLetter = "dead-letter" // it goes whole to the dead letters
+	OnErrorSkip       = "skip"        // it is counted, logged and left out
+)
+
+// Partition is a choice of partition. The zero Partition leaves it to the key.
+type Partition struct {
+	way partitionWay
+	n   uint32
+}
+
+type partitionWay uint8
+
+const (
+	partitionByKey partitionWay = iota
+	partitionNumber
+	partitionHash
+)
+
+// PartitionNumber is the partition of that number.
+func PartitionNumber(n int32) Partition { return Partition{partitionNumber, uint32(n)} }
+
+// PartitionHash is the partition whose number is hash modulo the number of
+// partitions.
+func PartitionHash(hash uint32) Partition { return Partition{partitionHash, hash} }
+
+// Number returns the number of a PartitionNumber.
+func (p Partition) Number() (n int32, ok bool) { return int32(p.n), p.way == partitionNumber }
+
+// Hash returns the hash of a PartitionHash.
+func (p Partition) Hash() (hash uint32, ok bool) { return p.n, p.way == partitionHash }
+
 // Records is the run of records that one Batch became, and the memory they
-// live in: Buf holds keys, values and header values, Headers the headers. It
-// belongs to whoever got it from Map until they hand it on; the last owner
+// live in: Buf holds keys, values and header values, Headers the headers,
+// Routings what the records point to. It belongs to whoever got it from Map until they hand it on; the last owner
 // resets it for the next Map.
 type Records struct {
-	List    []Record
-	Headers []Header
-	Buf     []byte
+	List     []Record
+	Headers  []Header
+	Routings []Routing
+	Buf      []byte
 }
 
 // Reset forgets the records and keeps the memory.
 func (r *Records) Reset() {
 	clear(r.List)
-	r.List, r.Headers, r.Buf = r.List[:0], r.Headers[:0], r.Buf[:0]
+	r.List, r.Headers, r.Routings, r.Buf = r.List[:0], r.Headers[:0], r.Routings[:0], r.Buf[:0]
 }
 
 // Bytes is the sum of the sizes of all keys and values, in bytes.

@@ -15,7 +15,10 @@ type RowError struct {
 	Tx     string // the transaction's id
 	Commit string // its commit position
 	Index  int    // of the change in its Batch; -1 when it is not known
-	Err    error
+	// OnError is what becomes of the row where its table has a rule of its own:
+	// one of the OnError constants; "" leaves it to the pipeline.
+	OnError string
+	Err     error
 }
 
 func (e *RowError) Error() string {

@@ -28,7 +28,8 @@ type flight struct {
 func (f *flight) footprint() int {
 	return cap(f.records.Buf) +
 		cap(f.records.List)*int(unsafe.Sizeof(mapping.Record{})) +
-		cap(f.records.Headers)*int(unsafe.Sizeof(mapping.Header{}))
+		cap(f.records.Headers)*int(unsafe.Sizeof(mapping.Header{})) +
+		cap(f.records.Routings)*int(unsafe.Sizeof(mapping.Routing{}))
 }
 
 // flights is the account of what the producer has and the broker has not

@@ -17,6 +17,7 @@ type tally struct {
 	topic       string
 	op          replication.Op
 	rows, bytes int
+	outbox      bool
 }
 
 // count fills in the tallies and the commit times of the mapped records.
@@ -42,8 +43,13 @@ func (f *flight) count() {
 		}
 		t.rows++
 		t.bytes += len(r.Key) + len(r.Value)
-		if r.Time != commit && r.Op != replication.OpRead {
-			commit = r.Time
+		at := r.Time
+		if r.Routing != nil {
+			at = r.Routing.Commit
+			t.outbox = true
+		}
+		if at != commit && r.Op != replication.OpRead {
+			commit = at
 			f.commits = append(f.commits, commit)
 		}
 	}
@@ -80,7 +86,7 @@ func newMetrics(p *Pipeline) *metrics {
 			Name: "cdc_capture_bytes_total", Help: "Bytes of keys and values acknowledged by the broker, before compression.",
 		}, []string{"table", "topic", "op"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "cdc_capture_row_errors_total", Help: "Rows that could not become records, by what was done: stop or dead-letter.",
+			Name: "cdc_capture_row_errors_total", Help: "Rows that could not become records, by what was done: stop, dead-letter or skip.",
 		}, []string{"table", "action"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "cdc_capture_commit_to_acknowledged_seconds",
@@ -154,11 +160,7 @@ func (m *metrics) published(f *flight, now time.Time) {
 	}
 }
 
-func (m *metrics) rowError(table string, deadLetter bool) {
-	action := OnErrorStop
-	if deadLetter {
-		action = OnErrorDeadLetter
-	}
+func (m *metrics) rowError(table, action string) {
 	m.errors.WithLabelValues(table, action).Inc()
 }
 

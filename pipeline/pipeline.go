@@ -46,8 +46,9 @@ type DeadLetters interface {
 
 // What to do with a row that cannot be mapped.
 const (
-	OnErrorStop       = "stop"        // end the run with the *mapping.RowError
-	OnErrorDeadLetter = "dead-letter" // hand the row to DeadLetters and go on
+	OnErrorStop       = mapping.OnErrorStop       // end the run with the *mapping.RowError
+	OnErrorDeadLetter = mapping.OnErrorDeadLetter // hand the row to DeadLetters and go on
+	OnErrorSkip       = mapping.OnErrorSkip       // log it and go on; only where the RowError itself says so
 )
 
 // Config is what a Pipeline is made of. The Pipeline closes the Source; the rest
@@ -57,10 +58,10 @@ type Config struct {
 	Mapper      mapping.Mapper
 	Producer    Producer
 	Checkpoints Checkpoints
-	// DeadLetters takes rows that cannot be mapped when OnError is
-	// OnErrorDeadLetter; otherwise, or when nil, such a row ends the run.
+	// DeadLetters takes rows that cannot be mapped when OnError, or the RowError's
+	// own, is OnErrorDeadLetter; otherwise, or when nil, such a row ends the run.
 	DeadLetters DeadLetters
-	OnError     string // "" is OnErrorStop
+	OnError     string // "" is OnErrorStop; a RowError's own comes first
 
 	// InFlightBytes bounds the memory of records that are not acknowledged yet:
 	// at or above it nothing more is read, so it is exceeded by one batch at

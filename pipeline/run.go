@@ -133,7 +133,7 @@ func (p *Pipeline) publish(reading, finishing context.Context, b *replication.Ba
 }
 
 // mapAll maps all changes of b. A row that cannot be mapped goes to the dead
-// letters, if that is chosen: the batch's position is passed on only after Put
+// letters, or is left out, if that is chosen: the batch's position is passed on only after Put
 // has returned for each of them.
 func (p *Pipeline) mapAll(reading, finishing context.Context, b *replication.Batch, out *mapping.Records) error {
 	all := b.Changes
@@ -144,15 +144,24 @@ func (p *Pipeline) mapAll(reading, finishing context.Context, b *replication.Bat
 		if !isRow || row.Index < 0 || row.Index >= len(b.Changes) {
 			return err
 		}
-		dead := p.cfg.OnError == OnErrorDeadLetter && p.cfg.DeadLetters != nil
-		p.metrics.rowError(row.Table, dead)
-		if !dead {
+		action := p.cfg.OnError
+		if row.OnError != "" {
+			action = row.OnError
+		}
+		switch {
+		case action == OnErrorSkip && row.OnError != "":
+			p.metrics.rowError(row.Table, OnErrorSkip)
+			p.log.Warn("row is skipped", "table", row.Table, "key", row.Key, "error", row)
+		case action == OnErrorDeadLetter && p.cfg.DeadLetters != nil:
+			p.metrics.rowError(row.Table, OnErrorDeadLetter)
+			if err := p.cfg.DeadLetters.Put(finishing, &b.Changes[row.Index], row); err != nil {
+				return fmt.Errorf("put dead letter: %w (the row: %s)", err, row.Error())
+			}
+			p.log.Warn("row went to the dead letters", "table", row.Table, "key", row.Key, "error", row)
+		default:
+			p.metrics.rowError(row.Table, OnErrorStop)
 			return err
 		}
-		if err := p.cfg.DeadLetters.Put(finishing, &b.Changes[row.Index], row); err != nil {
-			return fmt.Errorf("put dead letter: %w (the row: %s)", err, row.Error())
-		}
-		p.log.Warn("row went to the dead letters", "table", row.Table, "key", row.Key, "error", row)
 		b.Changes = b.Changes[row.Index+1:]
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -53,6 +54,8 @@ type letter struct {
 	After      map[string]any `json:"after,omitempty"`
 	Unchanged  []string       `json:"unchanged,omitempty"` // columns of After that the log left out
 	Refetched  []string       `json:"refetched,omitempty"` // columns of After read from the table again
+	Prefix     string         `json:"prefix,omitempty"`    // of a message that an application wrote into the log
+	Content    any            `json:"content,omitempty"`   // of such a message
 }
 
 // Put publishes c with the reason, and returns once the brokers have it.
@@ -104,15 +107,20 @@ func (p *Producer) send(ctx context.Context, r *kgo.Record) error {
 }
 
 func newLetter(c *replication.Change, reason error) letter {
-	l := letter{
-		Table: c.Table.String(), Op: c.Op.String(), Error: reason.Error(),
-		Before: cells(c.Table, c.Before), After: cells(c.Table, c.After),
-	}
+	l := letter{Op: c.Op.String(), Error: reason.Error()}
 	if c.Tx != nil {
 		l.Tx = string(c.Tx.ID)
 		l.Position = fmt.Sprintf("%s:%d", c.Tx.Commit, c.Index)
 		l.CommitTime = time.UnixMicro(c.Tx.CommitTime).UTC()
 	}
+	if c.Table == nil {
+		if c.Message != nil {
+			l.Prefix = strings.ToValidUTF8(string(c.Message.Prefix), "\uFFFD")
+			l.Content = cell(replication.BytesValue(replication.KindString, c.Message.Content))
+		}
+		return l
+	}
+	l.Table, l.Before, l.After = c.Table.String(), cells(c.Table, c.Before), cells(c.Table, c.After)
 	row := c.After
 	if row == nil {
 		row = c.Before

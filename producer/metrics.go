@@ -4,7 +4,7 @@ import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
 	records, bytes, errors *prometheus.CounterVec
-	deadLetters            prometheus.Counter
+	deadLetters, skipped   prometheus.Counter
 	reg                    prometheus.Registerer
 	all                    []prometheus.Collector
 }
@@ -22,10 +22,13 @@ func newMetrics(reg prometheus.Registerer, b *buffer) (*metrics, error) {
 			Name: "cdc_producer_dead_letters_total", Help: "Changes and records put to the dead-letter topic.",
 		}),
 	}
+	m.skipped = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "cdc_producer_skipped_total", Help: "Messages of an outbox that were too large for their topic and left out.",
+	})
 	buffered := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "cdc_producer_buffered_bytes", Help: "Memory of records handed over and not yet acknowledged.",
 	}, func() float64 { return float64(b.bytes()) })
-	m.all = []prometheus.Collector{m.records, m.bytes, m.errors, m.deadLetters, buffered}
+	m.all = []prometheus.Collector{m.records, m.bytes, m.errors, m.deadLetters, m.skipped, buffered}
 	if reg == nil {
 		return m, nil
 	}

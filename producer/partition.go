@@ -39,6 +39,8 @@ func (t *topicPartitioner) Partition(r *kgo.Record, n int) int {
 	switch {
 	case r.Partition >= 0:
 		return int(r.Partition)
+	case r.Partition == prehashed:
+		return int(uint64(r.Offset) % uint64(n))
 	case r.Key != nil:
 		return int(murmur2(r.Key)&0x7fffffff) % n
 	}

@@ -1,6 +1,10 @@
 package producer
 
-import "testing"
+import (
+	"testing"
+
+	"cdc/mapping"
+)
 
 // The vectors of Apache Kafka's own test, UtilsTest.testMurmur2.
 func TestMurmur2(t *testing.T) {
@@ -34,5 +38,27 @@ func TestPartitionWithoutKey(t *testing.T) {
 	}
 	if len(seen) != 3 || turns > 20 {
 		t.Errorf("1,000 records of 1 kB went to %v with %d turns", seen, turns)
+	}
+}
+
+// What the message of an outbox chooses comes before its key.
+func TestChosenPartition(t *testing.T) {
+	const n = 7
+	for _, tt := range []struct {
+		name string
+		p    mapping.Partition
+		want int
+	}{
+		{"key", mapping.Partition{}, int(479470107 % n)},
+		{"number", mapping.PartitionNumber(5), 5},
+		// 0xCBF43926 is the CRC-32 of "123456789", the check value of its definition.
+		{"hash", mapping.PartitionHash(0xCBF43926), int(uint32(0xCBF43926) % n)},
+	} {
+		r := kgoRecord([]byte("abc"), nil)
+		place(r, tt.p)
+		tp := &topicPartitioner{}
+		if got := tp.Partition(r, n); got != tt.want || !tp.RequiresConsistency(r) {
+			t.Errorf("%s: partition %d, want %d", tt.name, got, tt.want)
+		}
 	}
 }

@@ -18,8 +18,13 @@ import (
 	"cdc/replication"
 )
 
-// hashed in Record.Partition asks the partitioner to choose.
-const hashed = -1
+// What Record.Partition says to the partitioner where it is no partition's
+// number: to choose, or to take the hash that Record.Offset bears, which kgo
+// writes only once the record is acknowledged.
+const (
+	hashed    = -1
+	prehashed = -2
+)
 
 // Produce implements pipeline.Producer. done may also run before Produce
 // returns. Records go on in the order of the calls. Once a record has failed
@@ -82,6 +87,7 @@ type call struct {
 type other struct {
 	letter     *kgo.Record // a dead letter
 	everywhere bool        // a copy to every partition
+	skip       bool        // nothing
 }
 
 // run counts consecutive records of one topic, for the metrics.
@@ -111,7 +117,8 @@ func (c *call) begin(r *mapping.Records, done func(error)) {
 func (c *call) add(ctx context.Context, i int) error {
 	m := &c.r.List[i]
 	if c.topic == nil || c.topic.name != m.Topic {
-		t, err := c.p.topic(ctx, Topic{Name: m.Topic, Keyed: m.Key != nil})
+		// A topic of events must not be compacted, with keys or without.
+		t, err := c.p.topic(ctx, Topic{Name: m.Topic, Keyed: m.Key != nil && m.Routing == nil})
 		if err != nil {
 			return err
 		}
@@ -123,13 +130,16 @@ func (c *call) add(ctx context.Context, i int) error {
 		Timestamp: time.UnixMicro(m.Time), Partition: hashed,
 	})
 	k := &c.slab[i]
+	if m.Routing != nil {
+		place(k, m.Routing.Partition)
+	}
 	if size := recordBatchSize(k); size > c.topic.limit {
 		letter, err := c.tooLarge(ctx, m, k, size)
 		if err != nil {
 			c.slab = c.slab[:i]
 			return err
 		}
-		c.instead(i, other{letter: letter})
+		c.instead(i, other{letter: letter, skip: letter == nil})
 		return nil
 	}
 	last := &c.runs[len(c.runs)-1]
@@ -139,6 +149,15 @@ func (c *call) add(ctx context.Context, i int) error {
 		c.instead(i, other{everywhere: true})
 	}
 	return nil
+}
+
+// place notes the choice of partition for the partitioner.
+func place(k *kgo.Record, p mapping.Partition) {
+	if n, ok := p.Number(); ok {
+		k.Partition = n
+	} else if hash, ok := p.Hash(); ok {
+		k.Partition, k.Offset = prehashed, int64(hash)
+	}
 }
 
 func (c *call) instead(i int, o other) {
@@ -157,6 +176,9 @@ func (c *call) handOver() {
 		if c.others != nil {
 			if o, ok := c.others[i]; ok && o.everywhere {
 				c.everywhere(&c.slab[i])
+				continue
+			} else if ok && o.skip {
+				c.settle(1)
 				continue
 			} else if ok {
 				client.Produce(ctx, o.letter, c.promise)
@@ -185,12 +207,22 @@ func (c *call) everywhere(k *kgo.Record) {
 	}
 }
 
-// tooLarge returns the dead letter for k if that was chosen, else why k cannot
-// be published, as a *mapping.RowError.
+// tooLarge returns the dead letter for k if that was chosen, nothing if it is to
+// be skipped, else why k cannot be published, as a *mapping.RowError.
 func (c *call) tooLarge(ctx context.Context, m *mapping.Record, k *kgo.Record, size int) (*kgo.Record, error) {
 	why := &tooLargeError{topic: c.topic.name, size: size, limit: c.topic.limit}
 	rowErr := rowError(m, why)
-	if c.p.conf.OnError != OnErrorDeadLetter {
+	onError := c.p.conf.OnError
+	if m.Routing != nil && m.Routing.OnError != "" {
+		onError = m.Routing.OnError
+	}
+	switch onError {
+	case OnErrorDeadLetter:
+	case mapping.OnErrorSkip:
+		c.p.log.Warn("record is skipped", "topic", c.topic.name, "error", rowErr)
+		c.p.metrics.skipped.Inc()
+		return nil, nil
+	default:
 		return nil, rowErr
 	}
 	t, err := c.p.deadLetterTopic(ctx)
@@ -319,6 +351,9 @@ func rowError(m *mapping.Record, err error) *mapping.RowError {
 	}
 	if m.Describe != nil {
 		e.Key = m.Describe(m.Key)
+	}
+	if m.Routing != nil {
+		e.Key = "id=" + string(m.Routing.ID)
 	}
 	for _, h := range m.Headers {
 		switch h.Key {

@@ -309,7 +309,7 @@ func TestMetrics(t *testing.T) {
 	}
 	want := map[string]float64{
 		"cdc_producer_records_total topic=" + topic: 2, "cdc_producer_bytes_total topic=" + topic: 6, "cdc_producer_errors_total topic=" + topic: 0,
-		"cdc_producer_dead_letters_total": 0, "cdc_producer_buffered_bytes": 0,
+		"cdc_producer_dead_letters_total": 0, "cdc_producer_skipped_total": 0, "cdc_producer_buffered_bytes": 0,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
