@@ -31,7 +31,9 @@ type arena struct {
 	vals  blocks[replication.Value]
 	txs   blocks[replication.Transaction]
 
-	elems []replication.Value // scratch of the array parser
+	// Scratch of the array parser: elements, and the text as it came.
+	elems []replication.Value
+	text  []byte
 }
 
 // alloc returns n bytes of undefined content.
@@ -63,7 +65,7 @@ func (a *arena) reset(keep int) {
 		// Stale values would hold on to the large memory that is to go.
 		a.vals.clear()
 		clear(a.elems[:cap(a.elems)])
-		a.elems = nil
+		a.elems, a.text = nil, nil
 	}
 	a.bytes.reset(keep/byteBlock + 1)
 	a.vals.reset(keep/(valueBlock*sizeofValue) + 1)
@@ -122,9 +124,9 @@ type batch struct {
 	// end is the newest boundary between transactions in the batch; 0 when it
 	// holds none. Position is its text.
 	end pglogrepl.LSN
-	// incomplete holds the indexes of the Changes whose After has an Unchanged
-	// value, for the refetcher.
-	incomplete []int32
+	// incomplete lists the Changes whose After has an Unchanged value that is to
+	// be read from the table again.
+	incomplete []hole
 
 	// What the decoder keeps beside: the Transaction it added last, with its
 	// commit record, and whether the row at hand has an Unchanged value.
@@ -134,6 +136,12 @@ type batch struct {
 
 	pool *batchPool
 	free bool
+}
+
+// hole is a Change that lacks values.
+type hole struct {
+	at    int32 // its index
+	whose *origin
 }
 
 // add appends c. wire is its size on the wire, in bytes.

@@ -38,6 +38,11 @@ type TableConfig struct {
 	Key []string
 	// Keyless says that the records shall have no key.
 	Keyless bool
+	// Toast is the policy for unchanged large values.
+	Toast Toast
+	// AsText names columns whose values travel as the text that PostgreSQL
+	// prints, whatever their type.
+	AsText []string
 }
 
 func (t TableConfig) String() string { return t.Schema + "." + t.Name }
@@ -120,6 +125,9 @@ func (c Config) complete() (Config, error) {
 				Problem: fmt.Sprintf("table %s: snapshot mode %q does not exist", t, t.Snapshot),
 				Remedy:  "choose initial or never",
 			}
+		}
+		if err := t.completeToast(); err != nil {
+			return c, err
 		}
 		if name := tableKey(t.Schema, t.Name); seen[name] {
 			return c, &replication.Refusal{Problem: fmt.Sprintf("table %s is configured twice", t), Remedy: "remove one of the two"}

@@ -45,6 +45,18 @@ type relation struct {
 	// widen returns the table with column i nullable. The catalog is of today:
 	// it may say NOT NULL of a column that held NULL at this place of the log.
 	widen func(t *replication.Table, i int) *replication.Table
+	// refetch says where to read values that the log left out; nil leaves them
+	// Unchanged. With omit it serves only rows whose key changed.
+	refetch *origin
+	omit    bool
+}
+
+// origin is the table that a relation message described, so that one which was
+// dropped and made anew, or another column of an old name, is not taken for it.
+// Immutable.
+type origin struct {
+	oid   uint32
+	types []uint32 // OIDs of the columns' types
 }
 
 // decoder turns messages into Changes of a batch. It is pure: no connection, no
@@ -309,7 +321,10 @@ func (d *decoder) row(kind byte, c *cursor, owned bool, b *batch, wire int) erro
 	change.Tx = d.transaction(b)
 	if b.hole {
 		b.hole = false
-		b.incomplete = append(b.incomplete, int32(len(b.Changes)))
+		// A row under a new key is a new one to readers: nothing of it may be missing.
+		if rel.refetch != nil && (!rel.omit || change.Before != nil) {
+			b.incomplete = append(b.incomplete, hole{int32(len(b.Changes)), rel.refetch})
+		}
 	}
 	b.add(change, wire)
 	return nil
@@ -336,10 +351,7 @@ func (d *decoder) tuple(c *cursor, rel *relation, part byte, old []replication.V
 			}
 			v, err := rel.cols[i].decode(text, &b.arena)
 			if err != nil {
-				v, err = rel.cols[i].invalid(text, err)
-			}
-			if err != nil {
-				return nil, d.column(rel, vals[:i], i, err)
+				v = invalid(text, err)
 			}
 			vals[i] = v
 		case 'n':
@@ -369,22 +381,6 @@ func (d *decoder) tuple(c *cursor, rel *relation, part byte, old []replication.V
 		}
 	}
 	return vals, nil
-}
-
-// column says which value could not be decoded, with what is known of the
-// row's key: its columns often come first.
-func (d *decoder) column(rel *relation, done []replication.Value, i int, err error) error {
-	t := rel.table
-	key := ""
-	for _, k := range t.Key {
-		if k < len(done) {
-			key += fmt.Sprintf(" %s=%s", t.Columns[k].Name, done[k])
-		}
-	}
-	if key != "" {
-		key = ", key" + key
-	}
-	return fmt.Errorf("table %s%s, column %q (%s): %w", t, key, t.Columns[i].Name, t.Columns[i].TypeName, err)
 }
 
 func (d *decoder) truncate(c *cursor, b *batch) error {

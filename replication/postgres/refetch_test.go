@@ -175,7 +175,12 @@ func TestRefetchVisible(t *testing.T) {
 		Op: replication.OpUpdate, Table: table, Tx: &replication.Transaction{ID: []byte(xid)},
 		After: []replication.Value{replication.IntValue(1), replication.IntValue(2), replication.Unchanged},
 	}, 10)
-	b.incomplete = append(b.incomplete, 0)
+	var oid uint32
+	if err := other.QueryRow(ctx, `SELECT 't'::regclass::oid`).Scan(&oid); err != nil {
+		t.Fatal(err)
+	}
+	const int4, text = 23, 25 // pg_type.oid
+	b.incomplete = append(b.incomplete, hole{0, &origin{oid: oid, types: []uint32{int4, int4, text}}})
 	done := make(chan error, 1)
 	go func() {
 		_, err := r.fill(ctx, b)

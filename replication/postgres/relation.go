@@ -58,6 +58,13 @@ func (r *relations) resolve(ctx context.Context, m *relationMessage) (*relation,
 	for i, c := range table.Columns {
 		rel.cols[i] = newColumnDecoder(c)
 	}
+	toast := r.catalog.s.config.toast(m.schema, m.name)
+	if rel.omit = toast == ToastOmit; toast != ToastFail {
+		rel.refetch = &origin{oid: m.oid, types: make([]uint32, len(m.cols))}
+		for i, c := range m.cols {
+			rel.refetch.types[i] = c.TypeOID
+		}
+	}
 	return rel, nil
 }
 

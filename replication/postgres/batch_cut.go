@@ -1,0 +1,60 @@
+package postgres
+
+import (
+	"context"
+
+	"cdc/replication"
+)
+
+// cut moves the changes from index at on into another batch, with the Position.
+// todo, sorted, lists those that are still incomplete.
+func cut(ctx context.Context, b *batch, at int, todo []hole) (*batch, error) {
+	rest, err := b.pool.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	moved := b.Changes[at:]
+	bytes := b.Bytes
+	var from, to *replication.Transaction
+	for i := range moved {
+		c := moved[i]
+		c.Before, c.After = rest.copyRow(c.Before), rest.copyRow(c.After)
+		if c.Tx != from || to == nil {
+			from, to = c.Tx, rest.arena.transaction()
+			to.ID, to.Commit, to.CommitTime = rest.arena.copy(from.ID), rest.arena.copy(from.Commit), from.CommitTime
+		}
+		c.Tx = to
+		rest.add(c, bytes/len(b.Changes))
+	}
+	for _, h := range todo {
+		rest.incomplete = append(rest.incomplete, hole{h.at - int32(at), h.whose})
+	}
+	b.Bytes -= rest.Bytes
+	rest.end, rest.Position = b.end, b.Position
+	b.end, b.Position = 0, ""
+	clear(moved)
+	b.Changes = b.Changes[:at]
+	b.incomplete = b.incomplete[:0]
+	return rest, nil
+}
+
+// copyRow copies a row of another batch.
+func (b *batch) copyRow(row []replication.Value) []replication.Value {
+	if row == nil {
+		return nil
+	}
+	c := b.arena.values(len(row))
+	for i, v := range row {
+		switch v.Kind() {
+		case replication.KindDecimal, replication.KindString, replication.KindBytes, replication.KindUUID, replication.KindJSON:
+			v = replication.BytesValue(v.Kind(), b.arena.copy(v.Bytes()))
+		case replication.KindInvalid:
+			v = replication.InvalidValue(b.arena.copy(v.Bytes()), v.Reason())
+		case replication.KindArray:
+			v = replication.ArrayValue(b.copyRow(v.Elems()))
+		default: // the others point to nothing
+		}
+		c[i] = v
+	}
+	return c
+}
