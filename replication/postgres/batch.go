@@ -16,7 +16,7 @@ import (
 const (
 	byteBlock  = 256 << 10 // bytes
 	valueBlock = 4096      // replication.Values, 24 bytes each
-	txBlock    = 64        // replication.Transactions
+	txBlock    = 64        // replication.Transactions, replication.Messages
 )
 
 const (
@@ -30,6 +30,7 @@ type arena struct {
 	bytes blocks[byte]
 	vals  blocks[replication.Value]
 	txs   blocks[replication.Transaction]
+	msgs  blocks[replication.Message]
 
 	// Scratch of the array parser: elements, and the text as it came.
 	elems []replication.Value
@@ -56,6 +57,9 @@ func (a *arena) transaction() *replication.Transaction {
 	return t
 }
 
+// message returns a Message of undefined content.
+func (a *arena) message() *replication.Message { return &a.msgs.take(1, txBlock)[0] }
+
 // used returns the number of bytes handed out.
 func (a *arena) used() int { return a.bytes.used + a.vals.used*sizeofValue }
 
@@ -64,12 +68,14 @@ func (a *arena) reset(keep int) {
 	if a.bytes.large > 0 || a.vals.large > 0 {
 		// Stale values would hold on to the large memory that is to go.
 		a.vals.clear()
+		a.msgs.clear()
 		clear(a.elems[:cap(a.elems)])
 		a.elems, a.text = nil, nil
 	}
 	a.bytes.reset(keep/byteBlock + 1)
 	a.vals.reset(keep/(valueBlock*sizeofValue) + 1)
 	a.txs.reset(keep/(txBlock*sizeofChange) + 1)
+	a.msgs.reset(keep/(txBlock*sizeofChange) + 1)
 }
 
 // blocks hands out runs of T from equal blocks.

@@ -112,7 +112,8 @@ func capture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := startReplication(ctx, conn, cfg.Slot, "cap", from)
+	cfg.Publication = "cap"
+	w, err := startReplication(ctx, conn, cfg.Slot, cfg.pluginOptions(), from)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,12 @@ type Config struct {
 	URL               secret.String
 	Slot, Publication string
 	Tables            []TableConfig
-	From              replication.Position // the saved checkpoint, "" when there is none
+	// Messages are the prefixes of pg_logical_emit_message whose messages are
+	// wanted, as OpMessage: each is exact, or one that ends in a star and stands
+	// for every prefix that begins so. Empty: none. With messages Tables may be
+	// empty.
+	Messages []string
+	From     replication.Position // the saved checkpoint, "" when there is none
 	// Reload reads the checkpoint once more during Open, before From is refused
 	// and after a wait for a slot in use: who had it may have saved a newer one
 	// meanwhile, as in a rolling deployment, and From would be older than the
@@ -109,7 +114,10 @@ func (c Config) complete() (Config, error) {
 			Remedy:  "choose a name of 1 to 63 bytes",
 		}
 	}
-	if len(c.Tables) == 0 {
+	if slices.Contains(c.Messages, "") {
+		return c, &replication.Refusal{Problem: "the prefix of a message is empty", Remedy: "name a prefix, or * for all"}
+	}
+	if len(c.Tables) == 0 && len(c.Messages) == 0 {
 		return c, &replication.Refusal{Problem: "no table is configured", Remedy: "list the tables to capture"}
 	}
 	c.Tables = slices.Clone(c.Tables)

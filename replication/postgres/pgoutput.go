@@ -16,8 +16,7 @@ import (
 // 1, with values as text: PostgreSQL manual, "Logical Replication Message
 // Formats". Whatever it does not know is an error, never passed over.
 
-// The messages of version 1 without the logical-decoding message, which is
-// asked for by an option of its own.
+// The messages of version 1 but for msgMessage.
 const (
 	msgBegin    = 'B'
 	msgCommit   = 'C'
@@ -80,6 +79,9 @@ type decoder struct {
 	xid    uint32
 	time   int64 // of the commit, microseconds since 1970-01-01
 
+	messages *prefixes // that are wanted; nil when the server was not asked for any
+	clock    int64     // of the server when it sent what is decoded, microseconds since pgEpoch
+
 	partCommit pglogrepl.LSN // the transaction that a lost connection cut
 	partIndex  uint64        // and how many of its changes had been decoded
 }
@@ -133,6 +135,8 @@ func (d *decoder) decode(body []byte, owned bool, b *batch) error {
 		err = d.committed(&c, b)
 	case msgTruncate:
 		err = d.truncate(&c, b)
+	case msgMessage:
+		err = d.message(&c, owned, b, len(body))
 	case msgOrigin:
 		c.u64()
 		c.text()

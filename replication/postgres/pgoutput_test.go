@@ -198,7 +198,7 @@ func TestDecodeErrors(t *testing.T) {
 		want string
 	}{
 		{"empty", message{}, "decode no message"},
-		{"unknown", msg('M', byte(0)), `decode message 'M', transaction 77, commit 0/C8, change 0: message is not of protocol version 1`},
+		{"unknown", msg('b', byte(0)), `decode message 'b', transaction 77, commit 0/C8, change 0: message is not of protocol version 1`},
 		{"short", insert("1")[:20], "message is cut short"},
 		{"long", append(insert("1"), 0), "1 bytes too many"},
 		{"relation", msg('I', uint32(2), 'N', uint16(0)), "relation 2 was not described"},

@@ -89,10 +89,14 @@ func (i *inspection) unpublished() (missing []*tableState) {
 const allOperations = "insert, update, delete, truncate"
 
 // createSQL is the statement that makes the publication. ONLY keeps the tables
-// that inherit from a configured one out.
+// that inherit from a configured one out. For messages alone it has none.
 func (i *inspection) createSQL() string {
-	return fmt.Sprintf("CREATE PUBLICATION %s FOR TABLE %s WITH (publish = '%s', publish_via_partition_root = true)",
-		replication.QuoteIdentifier(i.cfg.Publication), tableList(i.unpublished()), allOperations)
+	tables := ""
+	if missing := i.unpublished(); len(missing) > 0 {
+		tables = "FOR TABLE " + tableList(missing)
+	}
+	return fmt.Sprintf("CREATE PUBLICATION %s %s WITH (publish = '%s', publish_via_partition_root = true)",
+		replication.QuoteIdentifier(i.cfg.Publication), tables, allOperations)
 }
 
 func (i *inspection) addSQL() string {
@@ -132,6 +136,8 @@ func (i *inspection) inspectPublication(ctx context.Context, cat *catalog) error
 	if i.pub == nil {
 		switch lacks := i.lacksToPublish(missing); {
 		case len(missing) < len(i.tables): // an error of its own, and the statement would be wrong
+		case lacks == "" && len(missing) == 0:
+			i.ok(subject, "does not exist yet: it will be made, for messages alone")
 		case lacks == "":
 			i.ok(subject, "does not exist yet: it will be made for %s", names(missing))
 		default:
@@ -294,7 +300,7 @@ func (i *inspection) notOwned(tables []*tableState) (l []string) {
 // publish makes the publication, or adds the tables that it lacks.
 func (i *inspection) publish(ctx context.Context, conn *pgx.Conn) error {
 	missing := i.unpublished()
-	if len(missing) == 0 {
+	if len(missing) == 0 && i.pub != nil {
 		return nil
 	}
 	sql := i.createSQL()

@@ -126,7 +126,7 @@ func (s *stream) copyData(ctx context.Context, w *walConn, body []byte, owned bo
 	case 'w':
 		start := pglogrepl.LSN(c.u64())
 		c.u64() // end: the same as start, in logical replication
-		c.u64() // clock
+		s.dec.clock = int64(c.u64())
 		if c.err != nil {
 			return fmt.Errorf("read replication stream: %w", c.err)
 		}

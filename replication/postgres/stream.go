@@ -95,6 +95,7 @@ func startStream(c streamConfig) *stream {
 		handed:       c.from,
 		handedAt:     time.Now(),
 	}
+	s.dec.messages = newPrefixes(c.cfg.Messages)
 	s.acked.Store(uint64(c.from))
 	if c.captured != nil {
 		s.relations.skip = s.notCaptured
@@ -319,7 +320,7 @@ func (s *stream) connect(ctx context.Context) (*walConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return startReplication(ctx, conn, s.cfg.Slot, s.cfg.Publication, s.dec.end)
+	return startReplication(ctx, conn, s.cfg.Slot, s.cfg.pluginOptions(), s.dec.end)
 }
 
 // checkSlot refuses what would leave changes out: the server begins at the

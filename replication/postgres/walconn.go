@@ -50,7 +50,7 @@ type walConn struct {
 }
 
 // startReplication takes over conn, whose connection it closes when it fails.
-func startReplication(ctx context.Context, conn *pgconn.PgConn, slot, publication string, from pglogrepl.LSN) (*walConn, error) {
+func startReplication(ctx context.Context, conn *pgconn.PgConn, slot, options string, from pglogrepl.LSN) (*walConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	every, err := statusEvery(ctx, conn)
@@ -67,7 +67,7 @@ func startReplication(ctx context.Context, conn *pgconn.PgConn, slot, publicatio
 	}
 	w := &walConn{conn: h.Conn, low: lowWaterOf(h.Conn), r: newWireReader(h.Conn), every: every, flushed: from, received: from}
 	stop := context.AfterFunc(ctx, func() { w.conn.SetDeadline(time.Unix(1, 0)) })
-	err = w.start(slot, publication, from)
+	err = w.start(slot, options, from)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -101,11 +101,21 @@ func statusEvery(ctx context.Context, conn *pgconn.PgConn) (time.Duration, error
 	return min(statusInterval, time.Duration(ms)*time.Millisecond/4), nil
 }
 
-// start sends the command and waits for its answer.
-func (w *walConn) start(slot, publication string, from pglogrepl.LSN) error {
+// pluginOptions is what pgoutput is asked for: PostgreSQL manual, "Logical
+// Streaming Replication Parameters".
+func (c *Config) pluginOptions() string {
+	// The replication commands know no backslashes.
 	literal := func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-	command := fmt.Sprintf("START_REPLICATION SLOT %s LOGICAL %s (proto_version '1', publication_names %s)",
-		replication.QuoteIdentifier(slot), from, literal(replication.QuoteIdentifier(publication)))
+	options := "proto_version '1', publication_names " + literal(replication.QuoteIdentifier(c.Publication))
+	if len(c.Messages) > 0 {
+		options += ", messages 'true'"
+	}
+	return options
+}
+
+// start sends the command and waits for its answer.
+func (w *walConn) start(slot, options string, from pglogrepl.LSN) error {
+	command := fmt.Sprintf("START_REPLICATION SLOT %s LOGICAL %s (%s)", replication.QuoteIdentifier(slot), from, options)
 	w.begin('Q')
 	w.out = append(append(w.out, command...), 0)
 	if err := w.send(); err != nil {

@@ -1,0 +1,118 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pglogrepl"
+
+	"cdc/replication"
+)
+
+// This file reads what applications write into the log with
+// pg_logical_emit_message: PostgreSQL manual, "Logical Replication Message
+// Formats", Message. The server sends them when it is asked to by the option
+// messages of pgoutput, which PostgreSQL 14 brought.
+
+const msgMessage = 'M'
+
+// messageTransactional is the flag of a message that belongs to its transaction.
+const messageTransactional = 1
+
+// messageStep leads from the beginning of a message's record to a place in it:
+// a stream that resumes there does not have the message again, and everything
+// that commits after it. A record's header takes 24 bytes.
+const messageStep = 8
+
+// prefixes are the patterns of Config.Messages.
+type prefixes struct {
+	exact  [][]byte
+	starts [][]byte
+}
+
+// newPrefixes returns nil when no messages are wanted.
+func newPrefixes(patterns []string) *prefixes {
+	if len(patterns) == 0 {
+		return nil
+	}
+	p := &prefixes{}
+	for _, s := range patterns {
+		if start, ok := strings.CutSuffix(s, "*"); ok {
+			p.starts = append(p.starts, []byte(start))
+		} else {
+			p.exact = append(p.exact, []byte(s))
+		}
+	}
+	return p
+}
+
+// match reports whether messages with that prefix are wanted.
+func (p *prefixes) match(prefix []byte) bool {
+	for _, s := range p.exact {
+		if string(s) == string(prefix) {
+			return true
+		}
+	}
+	for _, s := range p.starts {
+		if len(prefix) >= len(s) && string(prefix[:len(s)]) == string(s) {
+			return true
+		}
+	}
+	return false
+}
+
+// message decodes a message. Every message of a transaction takes a number
+// there, wanted or not, so that the numbers do not change with the patterns.
+// One outside any transaction is a boundary between transactions.
+func (d *decoder) message(c *cursor, owned bool, b *batch, wire int) error {
+	flags := c.u8()
+	lsn := pglogrepl.LSN(c.u64())
+	prefix := c.text()
+	content := c.bytes(c.u32())
+	if err := c.finish(); err != nil {
+		return err
+	}
+	transactional := flags&messageTransactional != 0
+	change := replication.Change{Op: replication.OpMessage}
+	switch {
+	case flags&^messageTransactional != 0:
+		return fmt.Errorf("message has unknown flags %#x", flags)
+	case d.messages == nil:
+		return errors.New("message was not asked for")
+	case transactional && d.commit == 0:
+		return errors.New("transactional message outside a transaction")
+	case !transactional && d.commit != 0:
+		return errors.New("message of no transaction inside one")
+	case !transactional && lsn < d.end:
+		return nil // decoded before
+	case transactional:
+		change.Index = d.index
+		d.index++
+		if change.Index < d.skip {
+			return nil
+		}
+	}
+	if d.messages.match(prefix) {
+		if !owned {
+			prefix, content = b.arena.copy(prefix), b.arena.copy(content)
+		}
+		change.Message = b.arena.message()
+		*change.Message = replication.Message{Prefix: prefix, Content: content, Transactional: transactional}
+		if transactional {
+			change.Tx = d.transaction(b)
+		} else {
+			change.Tx = b.arena.transaction()
+			text := b.arena.alloc(len("FFFFFFFF/FFFFFFFF"))[:0]
+			change.Tx.Commit = slices.Clip(appendLSN(text, lsn))
+			change.Tx.CommitTime = d.clock + pgEpoch
+		}
+		b.add(change, wire)
+	}
+	if !transactional && !d.open() {
+		d.end = lsn + messageStep
+		b.end = d.end
+	}
+	return nil
+}
