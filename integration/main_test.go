@@ -44,5 +44,6 @@ func build(m *testing.M) (int, error) {
 			return 1, fmt.Errorf("go build ./cmd/cdc: %w\n%s", err, out)
 		}
 	}
-	return m.Run(), nil
+	code := m.Run()
+	return code, stopDebezium()
 }
