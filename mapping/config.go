@@ -51,7 +51,23 @@ type TableConfig struct {
 	// most one of them is set. A column of the key cannot be left out.
 	Include, Exclude []string
 	Rename           map[string]string // column → name of the field
+	// Unchanged is UnchangedMark (also when it is ""), UnchangedOmit or
+	// UnchangedFail.
+	Unchanged string
 }
+
+// What becomes of a value that the log left out and the source did not supply.
+const (
+	// UnchangedMark publishes null, or the type's zero where the column is NOT
+	// NULL, and names the field in the header cdc.unchanged.
+	UnchangedMark = "mark"
+	// UnchangedOmit does that, too, with a place in the schema for it: columns of
+	// types whose values may be large are nullable there, whether or not the
+	// table lets them be NULL, and avro.OmittedField names those without a value.
+	UnchangedOmit = "omit"
+	// UnchangedFail makes an error of the row.
+	UnchangedFail = "fail"
+)
 
 // What a truncate becomes.
 const (
@@ -193,6 +209,11 @@ func (t *TableConfig) check() error {
 		}
 	default:
 		return fmt.Errorf("key: %q is none of primary, field, schema, plain, none", k.Mode)
+	}
+	switch t.Unchanged {
+	case "", UnchangedMark, UnchangedOmit, UnchangedFail:
+	default:
+		return fmt.Errorf("unchanged: %q is none of mark, omit, fail", t.Unchanged)
 	}
 	if len(t.Include) > 0 && len(t.Exclude) > 0 {
 		return fmt.Errorf("include and exclude exclude each other")

@@ -20,6 +20,8 @@ type plan struct {
 	value    *avro.Encoder
 	fields   []string // per column of the table the field's name, "" when it is left out
 	describe func(key []byte) string
+	// complete says that a row with an Unchanged value is an error.
+	complete bool
 }
 
 // maxVersions is how many versions of one table keep their plans: the newest
@@ -104,7 +106,10 @@ func (pl *planner) compile(ctx context.Context, t *replication.Table) (*plan, er
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{table: t, topic: topic, fields: make([]string, len(t.Columns))}
+	p := &plan{table: t, topic: topic, fields: make([]string, len(t.Columns)), complete: cfg.Unchanged == UnchangedFail}
+	if cfg.Unchanged == UnchangedOmit {
+		maybeOmitted(specs, columns)
+	}
 	namespace, name := pl.router.recordName(id, topic)
 	schema, names, err := avro.RecordSchema(namespace, name, "", specs)
 	if err != nil {
@@ -112,6 +117,11 @@ func (pl *planner) compile(ctx context.Context, t *replication.Table) (*plan, er
 	}
 	for i, s := range specs {
 		p.fields[s.Source] = names[i]
+	}
+	if cfg.Unchanged == UnchangedOmit {
+		if schema, err = avro.WithOmitted(schema); err != nil {
+			return nil, refuseSchema(t, err)
+		}
 	}
 	valueID, err := pl.registry.ID(ctx, topic+"-value", schema)
 	if err != nil {

@@ -142,6 +142,11 @@ func (m *rowMapper) change(out *Records, p *plan, c *replication.Change, tx *txH
 // row appends the row as it is after the change and, before it, a tombstone of
 // its old key if it had another one.
 func (m *rowMapper) row(out *Records, p *plan, c *replication.Change, tx *txHeaders) error {
+	if p.complete {
+		if err := p.refuseUnchanged(c.After); err != nil {
+			return err
+		}
+	}
 	at := position(out, c)
 	key, err := p.appendKey(out, c.After)
 	if err != nil {

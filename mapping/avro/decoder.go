@@ -31,6 +31,7 @@ func (m *Memory) Size() int { return cap(m.bytes) + 24*cap(m.values) }
 type Decoder struct {
 	columns []replication.Column
 	steps   []readStep
+	omitted *omittedReader // nil when the record has no OmittedField
 }
 
 type decodeOp uint8
@@ -75,7 +76,8 @@ type readStep struct {
 }
 
 // NewDecoder compiles a plan from the schema that records were written with. A
-// record has a column per field; any other schema is one column without a name.
+// record has a column per field, OmittedField aside; any other schema is one
+// column without a name.
 func NewDecoder(s *Schema) (*Decoder, error) {
 	if s == nil || s.root == nil {
 		return nil, errors.New("no schema")
@@ -84,7 +86,12 @@ func NewDecoder(s *Schema) (*Decoder, error) {
 	if s.root.typ != typeRecord {
 		fields = []field{{node: s.root}}
 	}
-	d := &Decoder{columns: make([]replication.Column, len(fields)), steps: make([]readStep, len(fields))}
+	var omitted *omittedReader
+	if n := len(fields) - 1; n > 0 && fields[n].omitted() {
+		omitted = newOmittedReader(&fields[n], fields[:n])
+		fields = fields[:n]
+	}
+	d := &Decoder{omitted: omitted, columns: make([]replication.Column, len(fields)), steps: make([]readStep, len(fields))}
 	for i := range fields {
 		d.steps[i], d.columns[i] = compileRead(&fields[i])
 	}
@@ -99,7 +106,7 @@ func (d *Decoder) Columns() []replication.Column { return d.columns }
 
 // Decode reads one record (without the wire format's first five bytes, see
 // SplitWire) into dst, which must be as long as Columns. The values borrow from
-// body and mem. No body makes it panic or take memory beyond a small multiple
+// body and mem; those that OmittedField names are Unchanged. No body makes it panic or take memory beyond a small multiple
 // of the body's size; after an error dst holds nothing of use.
 func (d *Decoder) Decode(body []byte, dst []replication.Value, mem *Memory) error {
 	if len(dst) != len(d.steps) {
@@ -110,6 +117,11 @@ func (d *Decoder) Decode(body []byte, dst []replication.Value, mem *Memory) erro
 		d.steps[i].read(&c, &dst[i], mem)
 		if c.err != nil {
 			return fmt.Errorf("decode field %s: %w", d.columns[i].Name, c.err)
+		}
+	}
+	if d.omitted != nil {
+		if err := d.omitted.read(&c, dst, mem); err != nil {
+			return err
 		}
 	}
 	if c.left() > 0 {

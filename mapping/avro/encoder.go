@@ -23,6 +23,7 @@ type encodeOp uint8
 
 const (
 	encodeConstant encodeOp = iota
+	encodeOmitted           // OmittedField
 	encodeBool
 	encodeInt         // KindInt, or any other number that is an int64 as it stands
 	encodeIntChecked  // the same, between lo and hi
@@ -61,6 +62,7 @@ type step struct {
 	zero             []byte // what stands for Unchanged when there is no null
 	constant         []byte
 	column           string // for messages
+	field            string // its name in the record
 }
 
 var (
@@ -94,6 +96,10 @@ func NewEncoder(schemaJSON string, schemaID int, fields []FieldSpec) (*Encoder, 
 	binary.BigEndian.PutUint32(e.prefix[1:], uint32(schemaID))
 	for i := range s.root.fields {
 		f := &s.root.fields[i]
+		if f.omitted() {
+			e.steps[i] = step{op: encodeOmitted}
+			continue
+		}
 		spec := findSpec(f, fields)
 		if spec == nil {
 			constant, err := defaultBytes(f)
@@ -107,7 +113,7 @@ func NewEncoder(schemaJSON string, schemaID int, fields []FieldSpec) (*Encoder, 
 		if err != nil {
 			return nil, fmt.Errorf("field %s cannot hold column %s: %w", f.name, spec.Column.Name, err)
 		}
-		st.source, st.column = spec.Source, spec.Column.Name
+		st.source, st.column, st.field = spec.Source, spec.Column.Name, f.name
 		e.steps[i] = st
 	}
 	return e, nil
@@ -152,8 +158,12 @@ func (e *Encoder) Append(dst []byte, row []replication.Value) ([]byte, error) {
 	dst = append(dst, e.prefix[:]...)
 	for i := range e.steps {
 		s := &e.steps[i]
-		if s.op == encodeConstant {
-			dst = append(dst, s.constant...)
+		if s.op <= encodeOmitted {
+			if s.op == encodeConstant {
+				dst = append(dst, s.constant...)
+			} else {
+				dst = e.appendOmitted(dst, row)
+			}
 			continue
 		}
 		if s.source >= len(row) {
