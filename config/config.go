@@ -57,6 +57,7 @@ type Table struct {
 	Key              Key
 	Include, Exclude []string
 	Rename           map[string]string
+	Toast            string // refetch, omit, fail
 }
 
 // The ways to make a record's key.

@@ -37,7 +37,7 @@ func TestDefaults(t *testing.T) {
 		Source: Source{Postgres: &PostgresSource{
 			URL: secret.New("postgres://cdc@db/shop"), Slot: "cdc_shop", Publication: "cdc_shop", SlotWait: 30 * time.Second,
 		}},
-		Tables: []Table{{Schema: "public", Name: "orders", Snapshot: "initial", Key: Key{Mode: KeyPrimary}}},
+		Tables: []Table{{Schema: "public", Name: "orders", Toast: "refetch", Snapshot: "initial", Key: Key{Mode: KeyPrimary}}},
 		Map:    Map{Format: "row", Topic: "{schema}.{table}", Namespace: "cdc.{schema}", Truncate: "record"},
 		Kafka: Kafka{
 			Brokers: []string{"a:9092", "b:9092"}, Topics: Topics{Create: true, Partitions: 1, Compact: true}, Compression: "snappy",
@@ -75,11 +75,11 @@ func TestFull(t *testing.T) {
 			Slot: "cdc_shop", Publication: "cdc_shop", SlotWait: 30 * time.Second,
 		}},
 		Tables: []Table{
-			{Schema: "public", Name: "customers", Snapshot: "initial", Key: Key{Mode: KeyPrimary}},
-			{Schema: "public", Name: "orders", Snapshot: "initial", Topic: "{schema}.{table}", Key: Key{Mode: KeyPrimary}, Exclude: []string{"card_number"}, Rename: map[string]string{"total": "amount"}},
-			{Schema: "public", Name: "events", Snapshot: "never", Key: Key{Mode: KeyField, Fields: []string{"tenant", "id"}}},
-			{Schema: "public", Name: "invoices", Snapshot: "initial", Key: Key{Mode: KeySchema, Schema: string(key)}},
-			{Schema: "public", Name: "settings", Snapshot: "initial", Key: Key{Mode: KeyPlain, Field: "name"}},
+			{Schema: "public", Name: "customers", Toast: "refetch", Snapshot: "initial", Key: Key{Mode: KeyPrimary}},
+			{Schema: "public", Name: "orders", Toast: "refetch", Snapshot: "initial", Topic: "{schema}.{table}", Key: Key{Mode: KeyPrimary}, Exclude: []string{"card_number"}, Rename: map[string]string{"total": "amount"}},
+			{Schema: "public", Name: "events", Toast: "refetch", Snapshot: "never", Key: Key{Mode: KeyField, Fields: []string{"tenant", "id"}}},
+			{Schema: "public", Name: "invoices", Toast: "refetch", Snapshot: "initial", Key: Key{Mode: KeySchema, Schema: string(key)}},
+			{Schema: "public", Name: "settings", Toast: "refetch", Snapshot: "initial", Key: Key{Mode: KeyPlain, Field: "name"}},
 		},
 		Map: Map{Format: "row", Topic: "{schema}.{table}", Namespace: "cdc.{schema}", Truncate: "record"},
 		Kafka: Kafka{

@@ -48,6 +48,7 @@ func (t *Table) declare(o *object) {
 	o.texts("include", &t.Include, "The only columns to publish. Not together with exclude.")
 	o.texts("exclude", &t.Exclude, "Columns not to publish.")
 	o.pairs("rename", &t.Rename, "Names of fields that differ from the column's: column: field.")
+	o.choice("toast", &t.Toast, "What becomes of a large value that an UPDATE left alone, which the log leaves out unless the table has REPLICA IDENTITY FULL: refetch reads the row again and names the field in the header cdc.refetched; omit publishes null, names the field in the header cdc.unchanged and in the value's field cdc_omitted, and sinks leave the column alone; fail makes an error of the row.", "refetch", "omit", "fail").defaults("refetch")
 }
 
 func (m *Map) declare(o *object) {

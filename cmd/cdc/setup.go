@@ -94,7 +94,7 @@ func (s *setup) source() postgres.Config {
 	for _, t := range c.Tables {
 		p.Tables = append(p.Tables, postgres.TableConfig{
 			Schema: t.Schema, Name: t.Name, Snapshot: postgres.SnapshotMode(t.Snapshot),
-			Key: keyColumns(t.Key), Keyless: t.Key.Mode == config.KeyNone,
+			Key: keyColumns(t.Key), Keyless: t.Key.Mode == config.KeyNone, Toast: postgres.Toast(t.Toast),
 		})
 	}
 	return p
@@ -109,6 +109,19 @@ func keyColumns(k config.Key) []string {
 	return k.Fields
 }
 
+// unchanged is what the mapper does with values that the source, by its policy,
+// does not supply.
+func unchanged(toast string) string {
+	switch postgres.Toast(toast) {
+	case postgres.ToastOmit:
+		return mapping.UnchangedOmit
+	case postgres.ToastFail:
+		return mapping.UnchangedFail
+	default:
+		return mapping.UnchangedMark
+	}
+}
+
 func (s *setup) mapping() mapping.Config {
 	c := s.config
 	m := mapping.Config{
@@ -119,7 +132,7 @@ func (s *setup) mapping() mapping.Config {
 		m.Tables = append(m.Tables, mapping.TableConfig{
 			Schema: t.Schema, Name: t.Name, Topic: t.Topic,
 			Key:     mapping.KeyConfig{Mode: mapping.KeyMode(t.Key.Mode), Fields: t.Key.Fields, Field: t.Key.Field, Schema: t.Key.Schema},
-			Include: t.Include, Exclude: t.Exclude, Rename: t.Rename,
+			Include: t.Include, Exclude: t.Exclude, Rename: t.Rename, Unchanged: unchanged(t.Toast),
 		})
 	}
 	return m
