@@ -167,7 +167,7 @@ func (c *Config) completeTables(d *decoder) {
 		for _, list := range []struct {
 			name    string
 			columns []string
-		}{{"include", t.Include}, {"exclude", t.Exclude}, {"key.field", t.Key.Fields}} {
+		}{{"include", t.Include}, {"exclude", t.Exclude}, {"as_text", t.AsText}, {"key.field", t.Key.Fields}} {
 			if twice := duplicate(list.columns); twice != "" {
 				d.at(path+"."+list.name, "column %q is named twice", twice)
 			}

@@ -58,6 +58,7 @@ type Table struct {
 	Include, Exclude []string
 	Rename           map[string]string
 	Toast            string // refetch, omit, fail
+	AsText           []string
 }
 
 // The ways to make a record's key.

@@ -94,7 +94,7 @@ func (s *setup) source() postgres.Config {
 	for _, t := range c.Tables {
 		p.Tables = append(p.Tables, postgres.TableConfig{
 			Schema: t.Schema, Name: t.Name, Snapshot: postgres.SnapshotMode(t.Snapshot),
-			Key: keyColumns(t.Key), Keyless: t.Key.Mode == config.KeyNone, Toast: postgres.Toast(t.Toast),
+			Key: keyColumns(t.Key), Keyless: t.Key.Mode == config.KeyNone, Toast: postgres.Toast(t.Toast), AsText: t.AsText,
 		})
 	}
 	return p

@@ -24,10 +24,16 @@ type catalog struct {
 	types  map[uint32]typeInfo
 	names  map[typeMod]string
 	newest map[string]*replication.Table // by tableKey: what intern handed out last
+	// asText holds, by tableKey, the columns that travel as their text.
+	asText map[string][]string
 }
 
 func newCatalog(s *session) *catalog {
-	return &catalog{s: s, types: map[uint32]typeInfo{}, names: map[typeMod]string{}, newest: map[string]*replication.Table{}}
+	c := &catalog{s: s, types: map[uint32]typeInfo{}, names: map[typeMod]string{}, newest: map[string]*replication.Table{}, asText: map[string][]string{}}
+	for _, t := range s.config.Tables {
+		c.asText[tableKey(t.Schema, t.Name)] = t.AsText
+	}
+	return c
 }
 
 // Kinds of relations, replica identities and persistences, as they stand in pg_class.
@@ -67,6 +73,7 @@ type columnInfo struct {
 	Name      string
 	TypeOID   uint32
 	Typmod    int32
+	Dims      int32 // that an array is declared with
 	NotNull   bool
 	Generated bool
 }
@@ -132,7 +139,7 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.r
  WHERE c.relkind NOT IN ('i', 'I', 't') AND `
 
 const columnsSQL = `
-SELECT a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated <> ''
+SELECT a.attname, a.atttypid, a.atttypmod, a.attndims::int4, a.attnotnull, a.attgenerated <> ''
   FROM pg_catalog.pg_attribute a
  WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum`
@@ -154,7 +161,7 @@ func readTable(ctx context.Context, conn *pgx.Conn, where string, args ...any) (
 		return t, fmt.Errorf("look up columns of table %s.%s: %w", t.Schema, t.Name, err)
 	}
 	t.Columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c columnInfo, err error) {
-		err = row.Scan(&c.Name, &c.TypeOID, &c.Typmod, &c.NotNull, &c.Generated)
+		err = row.Scan(&c.Name, &c.TypeOID, &c.Typmod, &c.Dims, &c.NotNull, &c.Generated)
 		return c, err
 	})
 	if err != nil {
@@ -178,19 +185,42 @@ type wireColumn struct {
 // it returned before when the shape is the same.
 func (c *catalog) shape(ctx context.Context, schema, name string, identity byte, cols []wireColumn, info tableInfo) (*replication.Table, error) {
 	t := &replication.Table{Schema: schema, Name: name, Columns: make([]replication.Column, len(cols))}
+	asText := c.asText[tableKey(schema, name)]
 	for i, w := range cols {
-		col, err := c.column(ctx, w.TypeOID, w.Typmod)
+		known := info.column(w.Name)
+		if known != nil && known.TypeOID != w.TypeOID {
+			known = nil
+		}
+		var dims int32
+		if known != nil {
+			dims = known.Dims
+		}
+		col, err := c.column(ctx, w.TypeOID, w.Typmod, dims)
 		if err != nil {
 			return nil, fmt.Errorf("table %s: column %q: %w", t, w.Name, err)
 		}
+		if slices.Contains(asText, w.Name) || known == nil && c.wasText(schema, name, w.Name, col.TypeName) {
+			col = replication.Column{Kind: replication.KindString, TypeName: col.TypeName}
+		}
 		col.Name, col.Identity = w.Name, w.Identity
-		if known := info.column(w.Name); known != nil && known.TypeOID == w.TypeOID {
+		if known != nil {
 			col.NotNull = known.NotNull
 		}
 		t.Columns[i] = col
 	}
 	t.Key = key(cols, identity, info.Key)
 	return c.intern(t), nil
+}
+
+// wasText reports whether the column, which the catalog has no more, was text
+// in the table's last version: the log does not tell the declared dimensions.
+func (c *catalog) wasText(schema, table, column, typeName string) bool {
+	last := c.newest[tableKey(schema, table)]
+	if last == nil {
+		return false
+	}
+	i := last.Column(column)
+	return i >= 0 && last.Columns[i].TypeName == typeName && last.Columns[i].Kind == replication.KindString
 }
 
 // key returns the indexes of the primary key's columns. Under REPLICA IDENTITY

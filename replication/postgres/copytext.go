@@ -57,10 +57,7 @@ func copyRow(row []byte, decoders []columnDecoder, a *arena) ([]replication.Valu
 		}
 		v, err := decoders[i].decode(text, a)
 		if err != nil {
-			v, err = decoders[i].invalid(text, err)
-		}
-		if err != nil {
-			return nil, i, err
+			v = invalid(text, err)
 		}
 		vals[i] = v
 	}

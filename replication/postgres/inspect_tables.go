@@ -134,6 +134,12 @@ func (i *inspection) judgeTable(t *tableState) {
 		bad("is an unlogged table: its changes are not logged", "ALTER TABLE "+t.sql()+" SET LOGGED")
 		return
 	}
+	for _, name := range t.AsText {
+		if t.info.column(name) == nil {
+			bad(fmt.Sprintf("has no column %q, which its setting as_text names", name),
+				"mend as_text in the configuration; the table's columns are "+strings.Join(t.columns, ", "))
+		}
+	}
 	if !t.usage {
 		bad(fmt.Sprintf("cannot be read: role %q lacks USAGE on schema %q", i.server.Role, t.Schema),
 			"GRANT USAGE ON SCHEMA "+replication.QuoteIdentifier(t.Schema)+" TO "+role)

@@ -9,7 +9,8 @@ import (
 )
 
 // TestInvalidText has values that no kind can hold: they keep the text that the
-// server sent, each byte of it, although arrays are decoded in place.
+// server sent, each byte of it, although arrays, bytea and uuid are decoded in
+// place.
 func TestInvalidText(t *testing.T) {
 	array := func(elem replication.Kind, bits uint8) replication.Column {
 		return replication.Column{Kind: replication.KindArray, Elem: elem, Bits: bits}
@@ -25,19 +26,27 @@ func TestInvalidText(t *testing.T) {
 		{array(replication.KindTimestamp, 0), `{"2026-01-01 00:00:00","294247-01-11 00:00:00"}`, replication.ReasonRange},
 		{replication.Column{Kind: replication.KindTimestamp}, "294276-12-31 23:59:59.999999", replication.ReasonRange},
 		{replication.Column{Kind: replication.KindDate}, "no date", replication.ReasonForm},
+		{replication.Column{Kind: replication.KindBytes}, `\001`, replication.ReasonForm},
+		{replication.Column{Kind: replication.KindBytes}, `\x`, 0},
+		{replication.Column{Kind: replication.KindBytes}, `\x00ff10a9zz`, replication.ReasonForm},
+		{replication.Column{Kind: replication.KindBytes}, `\xdeadbeef00112233445566778899aabbccddee-f`, replication.ReasonForm},
+		{replication.Column{Kind: replication.KindUUID}, "0f9619ff-8b86-d011-b42d-00cf4fc964f", replication.ReasonForm},
+		{replication.Column{Kind: replication.KindUUID}, "0f9619ff-8b86-d011-b42d-00cf4fc964fx", replication.ReasonForm},
+		{array(replication.KindBytes, 0), `{"\\xdead","\\xbeef","\\xno"}`, replication.ReasonForm},
+		{array(replication.KindUUID, 0), `{0f9619ff-8b86-d011-b42d-00cf4fc964ff,none}`, replication.ReasonForm},
+		{array(replication.KindString, 0), `{"a\"b\\","c" d}`, replication.ReasonForm},
 	}
 	for _, tt := range tests {
 		d := newColumnDecoder(tt.column)
 		v, err := d.value([]byte(tt.text), new(arena))
+		if tt.why == 0 {
+			if err != nil || v.Kind() != tt.column.Kind {
+				t.Errorf("%q: %v %v, %v", tt.text, v.Kind(), v, err)
+			}
+			continue
+		}
 		if err != nil || v.Kind() != replication.KindInvalid || string(v.Bytes()) != tt.text || v.Reason() != tt.why {
 			t.Errorf("%q: %v %v %v, %v", tt.text, v.Kind(), v, v.Reason(), err)
-		}
-	}
-	// What is decoded in place and of no known form stops: all rows will be like it.
-	for _, kind := range []replication.Kind{replication.KindBytes, replication.KindUUID} {
-		d := newColumnDecoder(replication.Column{Kind: kind})
-		if v, err := d.value([]byte(`\001`), new(arena)); err == nil {
-			t.Errorf("%s: %v", kind, v)
 		}
 	}
 }
@@ -81,6 +90,50 @@ func TestInvalidValues(t *testing.T) {
 		t.Errorf("read again: %s of %d bytes, want the text of %d bytes", got.Kind(), got.Len(), len(text))
 	}
 	if diff := cmp.Diff([]int32{2}, b.Changes[0].Refetched); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestDeclaredDimensions: an array declared with several dimensions, or a domain
+// over one, is text from the first row on, whatever it holds; so is a column of
+// as_text. Snapshot, stream and a table that is gone by the time it is read agree.
+func TestDeclaredDimensions(t *testing.T) {
+	db := newTestDB(t)
+	db.exec(`CREATE DOMAIN board AS int[][]`)
+	db.exec(`CREATE DOMAIN game AS board`)
+	db.exec(`CREATE TABLE t (id int PRIMARY KEY, a int[], m int[][], b game, n numeric(4,2), s timestamptz[])`)
+	db.exec(`INSERT INTO t VALUES (1, '{1}', '{1}', '{{1},{2}}', 1.5, '{"2026-01-01 00:00+02"}')`)
+	cfg := db.config("public.t")
+	cfg.Tables[0].AsText = []string{"n", "s"}
+	s := mustOpen(t, cfg)
+	r := readFrom(t, s)
+	var b *replication.Batch
+	for b == nil || len(b.Changes) == 0 {
+		var err error
+		if b, err = s.Next(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var kinds []string
+	for _, c := range b.Changes[0].Table.Columns {
+		kinds = append(kinds, c.Kind.String()+" "+c.TypeName)
+	}
+	want := []string{"int integer", "array integer[]", "string integer[]", "string game", "string numeric(4,2)", "string timestamp with time zone[]"}
+	if diff := cmp.Diff(want, kinds); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(`read public.t (1, [1], "{1}", "{{1},{2}}", "1.50", "{\"2025-12-31 22:00:00+00\"}")`, show(&b.Changes[0])); diff != "" {
+		t.Error(diff)
+	}
+	b.Release()
+	db.exec(`INSERT INTO t VALUES (2, '{1}', '{{1,2},{3,4}}', '{1}', 'NaN', NULL)`)
+	db.exec(`INSERT INTO t VALUES (3, NULL, '[0:0][5:5]={{NULL}}', '{}', '-0.01', '{{infinity},{-infinity}}')`)
+	db.exec(`DROP TABLE t`)
+	changes := []string{
+		`insert public.t (2, [1], "{{1,2},{3,4}}", "{1}", "NaN", null)`,
+		`insert public.t (3, null, "[0:0][5:5]={{NULL}}", "{}", "-0.01", "{{infinity},{-infinity}}")`,
+	}
+	if diff := cmp.Diff(changes, r.changes(2)); diff != "" {
 		t.Error(diff)
 	}
 }

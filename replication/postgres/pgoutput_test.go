@@ -204,10 +204,6 @@ func TestDecodeErrors(t *testing.T) {
 		{"relation", msg('I', uint32(2), 'N', uint16(0)), "relation 2 was not described"},
 		{"columns", msg('I', uint32(1), 'N', uint16(1), 'n'), "table public.t: row has 1 columns, the relation 3"},
 		{"binary", msg('I', uint32(1), 'N', uint16(3), 'b', uint32(0), 'n', 'n'), `column "id": unknown form 'b'`},
-		{
-			"value", msg('I', uint32(3), 'N', uint16(2), text("7"), text("y")),
-			`transaction 77, commit 0/C8, change 1: table public.u, key id=7, column "raw" (): decode bytes "y": unexpected form`,
-		},
 		{"huge column", msg('I', uint32(1), 'N', uint16(3), 't', uint32(0xffffffff)), "message is cut short"},
 		{"tuple", msg('I', uint32(1), 'O', uint16(3), 'n', 'n', 'n'), `unknown tuple 'O'`},
 		{"delete without row", msg('D', uint32(1), 'N', uint16(3), 'n', 'n', 'n'), "delete without the old row"},

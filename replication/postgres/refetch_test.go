@@ -364,7 +364,7 @@ func TestValueText(t *testing.T) {
 			if err := conn.QueryRow(context.Background(), `SELECT $1::text::regtype::oid`, test.typ).Scan(&oid); err != nil {
 				return err
 			}
-			col, err := cat.column(context.Background(), oid, -1)
+			col, err := cat.column(context.Background(), oid, -1, 0)
 			if err != nil {
 				return err
 			}

@@ -30,19 +30,18 @@ func newColumnDecoder(c replication.Column) columnDecoder {
 }
 
 // value is decode, but a text that has no place in the column's kind becomes a
-// KindInvalid with it. What is an error still does not concern this value
-// alone: the server prints the type in another form than we know.
+// KindInvalid with it.
 func (d *columnDecoder) value(text []byte, a *arena) (replication.Value, error) {
 	v, err := d.decode(text, a)
 	if err != nil {
-		return d.invalid(text, err)
+		return invalid(text, err), nil
 	}
 	return v, nil
 }
 
 // invalid is the rest of value, for loops over columns: err is decode's of text.
-func (d *columnDecoder) invalid(text []byte, err error) (replication.Value, error) {
-	var why replication.Reason
+func invalid(text []byte, err error) replication.Value {
+	why := replication.ReasonForm
 	switch {
 	case errors.Is(err, errDims):
 		why = replication.ReasonDimensions
@@ -50,18 +49,14 @@ func (d *columnDecoder) invalid(text []byte, err error) (replication.Value, erro
 		why = replication.ReasonBounds
 	case errors.Is(err, errRange):
 		why = replication.ReasonRange
-	case d.kind == replication.KindArray, d.kind == replication.KindBytes, d.kind == replication.KindUUID:
-		return replication.Value{}, err // decoded in place: the text is not what it was
-	default:
-		why = replication.ReasonForm
 	}
-	return replication.InvalidValue(text, why), nil
+	return replication.InvalidValue(text, why)
 }
 
 // decode parses text, which is not NULL. The Value borrows text, which must
 // live as long as a: decode may overwrite it (bytea, uuid and the elements of
-// an array are decoded in place), so it is decoded once. The error shows the
-// text but not the column.
+// an array are decoded in place), so it is decoded once. After an error text is
+// what it was. The error shows the text but not the column.
 func (d *columnDecoder) decode(text []byte, a *arena) (replication.Value, error) {
 	switch d.kind {
 	case replication.KindString, replication.KindJSON:
@@ -109,8 +104,10 @@ func (d *columnDecoder) decode(text []byte, a *arena) (replication.Value, error)
 			return replication.UintValue(u), nil
 		}
 	case replication.KindArray:
+		a.text = append(a.text[:0], text...) // whose elements are decoded in place
 		v, err := d.decodeArray(text, a)
 		if err != nil {
+			copy(text, a.text)
 			return replication.Value{}, badText(d, text, err)
 		}
 		return v, nil
@@ -212,13 +209,10 @@ var hexNibble = func() (t [256]byte) {
 	for i, c := range []byte("0123456789abcdef") {
 		t[c] = byte(i)
 	}
-	for i, c := range []byte("ABCDEF") {
-		t[c] = byte(10 + i)
-	}
-	return t
+	return t // the server prints no capitals
 }()
 
-// decodeHex decodes bytea's \x form in place.
+// decodeHex decodes bytea's \x form in place. When it fails b is what it was.
 func decodeHex(b []byte) ([]byte, bool) {
 	if len(b) < 2 || len(b)%2 != 0 || b[0] != '\\' || b[1] != 'x' {
 		return nil, false
@@ -227,6 +221,7 @@ func decodeHex(b []byte) ([]byte, bool) {
 	for i := range n {
 		hi, lo := hexNibble[b[2*i+2]], hexNibble[b[2*i+3]]
 		if hi|lo > 15 {
+			encodeHex(b, i)
 			return nil, false
 		}
 		b[i] = hi<<4 | lo
@@ -234,11 +229,23 @@ func decodeHex(b []byte) ([]byte, bool) {
 	return b[:n:n], true
 }
 
-// decodeUUID decodes the 8-4-4-4-12 form in place.
+// encodeHex turns the first n bytes of b back into the text that decodeHex made
+// them from, from the last one on: what it overwrites it has read.
+func encodeHex(b []byte, n int) {
+	const digits = "0123456789abcdef"
+	for i := n - 1; i >= 0; i-- {
+		c := b[i]
+		b[2*i+2], b[2*i+3] = digits[c>>4], digits[c&15]
+	}
+	b[0], b[1] = '\\', 'x'
+}
+
+// decodeUUID decodes the 8-4-4-4-12 form in place. When it fails b is what it was.
 func decodeUUID(b []byte) ([]byte, bool) {
 	if len(b) != 36 || b[8] != '-' || b[13] != '-' || b[18] != '-' || b[23] != '-' {
 		return nil, false
 	}
+	var u [16]byte
 	n := 0
 	for i := 0; i < 36; i += 2 {
 		if b[i] == '-' {
@@ -248,9 +255,10 @@ func decodeUUID(b []byte) ([]byte, bool) {
 		if hi|lo > 15 {
 			return nil, false
 		}
-		b[n] = hi<<4 | lo
+		u[n] = hi<<4 | lo
 		n++
 	}
+	copy(b, u[:])
 	return b[:16:16], true
 }
 

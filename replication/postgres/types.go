@@ -15,6 +15,7 @@ type typeInfo struct {
 	Base    uint32 // of a domain, else 0
 	BaseMod int32  // the domain's own modifier of its base, or -1
 	Elem    uint32 // of a true array, else 0
+	Dims    int32  // of a domain over an array: the dimensions it is declared with
 }
 
 type typeMod struct {
@@ -46,8 +47,10 @@ const maxTypeDepth = 32
 
 // column says how values of the type travel; Name, NotNull and Identity are the
 // caller's. A type without a kind of its own (an enum, an interval, a range, a
-// composite) is a KindString of the server's text.
-func (c *catalog) column(ctx context.Context, typeOID uint32, typmod int32) (replication.Column, error) {
+// composite) is a KindString of the server's text. So is an array declared with
+// dims dimensions, if that is more than one: PostgreSQL does not hold values to
+// the declaration, but it tells what to expect.
+func (c *catalog) column(ctx context.Context, typeOID uint32, typmod, dims int32) (replication.Column, error) {
 	var col replication.Column
 	name, err := c.typeName(ctx, typeOID, typmod)
 	if err != nil {
@@ -62,7 +65,7 @@ func (c *catalog) column(ctx context.Context, typeOID uint32, typmod int32) (rep
 		if err != nil {
 			return col, err
 		}
-		if et.Elem != 0 { // an array of a domain over an array
+		if et.Elem != 0 || max(dims, t.Dims) > 1 { // an array of a domain over an array, or of arrays
 			col.Kind = replication.KindString
 		} else {
 			col = scalar(elem, elemMod)
@@ -75,11 +78,14 @@ func (c *catalog) column(ctx context.Context, typeOID uint32, typmod int32) (rep
 	return col, nil
 }
 
-// base follows domains down to what they are domains over.
+// base follows domains down to what they are domains over. Dims is the largest
+// that one of them is declared with.
 func (c *catalog) base(ctx context.Context, oid uint32, mod int32) (uint32, int32, typeInfo, error) {
+	var dims int32
 	for range maxTypeDepth {
 		t, err := c.typ(ctx, oid)
-		if err != nil || t.Base == 0 {
+		dims = max(dims, t.Dims)
+		if t.Dims = dims; err != nil || t.Base == 0 {
 			return oid, mod, t, err
 		}
 		oid, mod = t.Base, t.BaseMod
@@ -145,8 +151,9 @@ func (c *catalog) typ(ctx context.Context, oid uint32) (typeInfo, error) {
 	err := c.s.do(ctx, func(conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, `
 SELECT t.typbasetype, t.typtypmod,
-       coalesce((SELECT e.oid FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid AND e.typdelim = ','), 0)
-  FROM pg_catalog.pg_type t WHERE t.oid = $1::oid`, oid).Scan(&t.Base, &t.BaseMod, &t.Elem)
+       coalesce((SELECT e.oid FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid AND e.typdelim = ','), 0),
+       t.typndims
+  FROM pg_catalog.pg_type t WHERE t.oid = $1::oid`, oid).Scan(&t.Base, &t.BaseMod, &t.Elem, &t.Dims)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		// Dropped since: its values still come as text.
