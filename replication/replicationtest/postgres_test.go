@@ -1,0 +1,167 @@
+package replicationtest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"cdc/internal/services"
+	"cdc/internal/servicetest"
+	"cdc/replication"
+	"cdc/replication/postgres"
+	"cdc/replication/replicationtest"
+	"cdc/secret"
+)
+
+// TestPostgres takes the source of PostgreSQL over every version of the server.
+func TestPostgres(t *testing.T) {
+	var servers []replicationtest.Server
+	for _, major := range services.PostgresMajors() {
+		servers = append(servers, replicationtest.Server{
+			Name:  "PostgreSQL " + strconv.Itoa(major),
+			Start: func(t *testing.T) replicationtest.Driver { return postgresDriver{ownServer(t, major, nil)} },
+		})
+	}
+	replicationtest.Run(t, servers)
+}
+
+// ownServer starts a server of that version that nobody else has, and removes
+// it when t ends.
+func ownServer(t *testing.T, major int, settings map[string]string) *services.Server {
+	t.Helper()
+	return startServer(t, fmt.Sprintf("test-%d", major), services.Postgres{Major: major, Settings: settings})
+}
+
+func startServer(t *testing.T, name string, p services.Postgres) *services.Server {
+	t.Helper()
+	home, err := services.Find(os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Settings == nil {
+		p.Settings = map[string]string{}
+	}
+	p.Settings["fsync"] = "off"
+	s := home.Postgres(servicetest.Name(t, name), p)
+	t.Cleanup(func() {
+		if err := s.Remove(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// postgresDriver is a server of its own.
+type postgresDriver struct{ server *services.Server }
+
+func (postgresDriver) Dialect() replicationtest.Dialect {
+	return replicationtest.Dialect{
+		Quote: replication.QuoteIdentifier,
+		RenameColumn: func(table, from, to, _ string) string {
+			return "ALTER TABLE " + table + " RENAME COLUMN " + from + " TO " + to
+		},
+		DDLInTransaction: true,
+	}
+}
+
+func (d postgresDriver) Database(t testing.TB) replicationtest.Database {
+	t.Helper()
+	return &postgresDatabase{t: t, url: servicetest.PostgresOn(t, d.server.Address())}
+}
+
+func (d postgresDriver) Stop(ctx context.Context, crash bool) error {
+	if crash {
+		return d.server.Kill(ctx)
+	}
+	return d.server.Stop(ctx)
+}
+
+func (d postgresDriver) Start(ctx context.Context) error {
+	_, err := d.server.Start(ctx)
+	return err
+}
+
+type postgresDatabase struct {
+	t    testing.TB
+	url  string
+	slot string // of the source that was opened last
+}
+
+func (d *postgresDatabase) Open(ctx context.Context, o replicationtest.Options) (replication.Source, error) {
+	if o.From == "" {
+		d.slot = servicetest.Name(d.t, "s")
+	}
+	cfg := postgres.Config{
+		Name: d.slot, URL: secret.New(d.url), Slot: d.slot, Publication: d.slot,
+		From: o.From, BatchBytes: o.BatchBytes, SlotWait: 5 * time.Second,
+	}
+	for _, name := range o.Tables {
+		t := postgres.TableConfig{Schema: "public", Name: name, Snapshot: postgres.SnapshotNever}
+		if o.Snapshot {
+			t.Snapshot = postgres.SnapshotInitial
+		}
+		cfg.Tables = append(cfg.Tables, t)
+	}
+	s, err := postgres.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (d *postgresDatabase) Connect(ctx context.Context) (replicationtest.Session, error) {
+	conn, err := pgx.Connect(ctx, d.url)
+	if err != nil {
+		return nil, err
+	}
+	return postgresSession{conn}, nil
+}
+
+func (d *postgresDatabase) Disconnect(ctx context.Context) (n int, err error) {
+	conn, err := pgx.Connect(ctx, d.url)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(ctx)
+	err = conn.QueryRow(ctx, `SELECT count(pg_terminate_backend(active_pid)) FROM pg_replication_slots
+		WHERE database = current_database() AND active`).Scan(&n)
+	return n, err
+}
+
+type postgresSession struct{ conn *pgx.Conn }
+
+func (c postgresSession) Exec(ctx context.Context, sql string) error {
+	_, err := c.conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+func (c postgresSession) Query(ctx context.Context, sql string) (rows [][]string, err error) {
+	results, err := c.conn.PgConn().Exec(ctx, sql).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	if len(results) != 1 {
+		return nil, errors.New("query has no one result")
+	}
+	for _, r := range results[0].Rows {
+		row := make([]string, len(r))
+		for i, v := range r {
+			if row[i] = string(v); v == nil {
+				row[i] = "null"
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+func (c postgresSession) Close() { c.conn.Close(context.Background()) }
