@@ -15,7 +15,9 @@ import (
 //  2. The row is read from the table again, many rows a query. That is the
 //     row's value now, which a later change may have set; it is marked in
 //     Change.Refetched, and that later change is still to come.
-//  3. The row is gone: the value stays Unchanged. Its delete is still to come.
+//  3. The row has another key by now: what was read for the update that gave it
+//     that key, in the same batch, is the value, when that one left it alone, too.
+//  4. The row is gone: the value stays Unchanged. Its delete is still to come.
 //
 // It has an ordinary connection of its own. The goroutine that calls fill owns
 // it.
@@ -85,6 +87,7 @@ func (r *refetcher) fill(ctx context.Context, b *batch) (rest *batch, err error)
 		r.rows = max(1, min(maxRefetchRows, 2*r.rows, r.budget*n/max(read, 1)))
 		todo = append(open, todo[n:]...)
 	}
+	r.carryBack(b)
 	b.Bytes += spent
 	return rest, nil
 }
@@ -150,8 +153,13 @@ func (r *refetcher) carry(b *batch) {
 			keys = append(keys, tableKeyCols{t, lookupKey(t)})
 		}
 	}
+	todo := b.incomplete
 	for i := range b.Changes {
 		c := &b.Changes[i]
+		wanted := len(todo) > 0 && int(todo[0].at) == i
+		if wanted {
+			todo = todo[1:]
+		}
 		n := slices.IndexFunc(keys, func(k tableKeyCols) bool { return k.table == c.Table })
 		if n < 0 {
 			continue
@@ -170,7 +178,7 @@ func (r *refetcher) carry(b *batch) {
 			clear(r.last)
 			continue
 		}
-		if c.Op == replication.OpUpdate {
+		if wanted {
 			if j, found := r.last[string(r.keyBuf)]; found && b.Changes[j].Table == c.Table {
 				carryValues(c, &b.Changes[j])
 			}
@@ -182,6 +190,61 @@ func (r *refetcher) carry(b *batch) {
 			}
 		}
 	}
+}
+
+// carryBack copies what was read for an update that moved a row to another key
+// to the changes before it: under their key the row was not to be found.
+func (r *refetcher) carryBack(b *batch) {
+	if !slices.ContainsFunc(b.incomplete, func(h hole) bool { return int(h.at) < len(b.Changes) && hasHole(b.Changes[h.at].After) }) {
+		return
+	}
+	clear(r.last)
+	for i := len(b.Changes) - 1; i >= 0; i-- {
+		c := &b.Changes[i]
+		if c.Table == nil { // a message
+			continue
+		}
+		key := lookupKey(c.Table)
+		if c.Op == replication.OpUpdate && hasHole(c.After) {
+			var ok bool
+			if r.keyBuf, ok = appendKey(r.keyBuf[:0], c.Table, key, c.After); ok {
+				if j, found := r.last[string(r.keyBuf)]; found && b.Changes[j].Table == c.Table {
+					carryRead(c, &b.Changes[j])
+				}
+			}
+		}
+		// Before this change the new key was another row's, or nobody's.
+		old, known := c.Before, true
+		if old == nil {
+			old = c.After
+		}
+		if c.After != nil {
+			if r.keyBuf, known = appendKey(r.keyBuf[:0], c.Table, key, c.After); known {
+				delete(r.last, string(r.keyBuf))
+			}
+		}
+		if old != nil && known {
+			if r.keyBuf, known = appendKey(r.keyBuf[:0], c.Table, key, old); known {
+				delete(r.last, string(r.keyBuf))
+			}
+		}
+		switch {
+		case !known || c.Op == replication.OpTruncate:
+			clear(r.last)
+		case c.Op == replication.OpUpdate:
+			r.last[string(r.keyBuf)] = i
+		}
+	}
+}
+
+func carryRead(c, after *replication.Change) {
+	for i := range c.After {
+		if c.After[i].IsUnchanged() && slices.Contains(after.Refetched, int32(i)) {
+			c.After[i] = after.After[i]
+			c.Refetched = append(slices.Clip(c.Refetched), int32(i))
+		}
+	}
+	slices.Sort(c.Refetched)
 }
 
 type tableKeyCols struct {
