@@ -168,6 +168,22 @@ func (r *Registry) Schema(ctx context.Context, id int) (*Schema, error) {
 	return s, err
 }
 
+// Latest returns the newest schema of a subject and its id. It asks the registry
+// each time. A subject that does not exist, or has no usable schema, is
+// ErrUnusableSchema; transient errors are retried until ctx ends.
+func (r *Registry) Latest(ctx context.Context, subject string) (id int, schema *Schema, err error) {
+	var s sr.SubjectSchema
+	err = r.retry(ctx, func() (err error) {
+		s, err = r.client.SchemaByVersion(ctx, subject, -1)
+		return err
+	})
+	if err != nil {
+		return 0, nil, r.unusable("subject "+subject, err)
+	}
+	schema, err = r.parse(ctx, "subject "+subject, s.Schema)
+	return s.ID, schema, err
+}
+
 // parse parses a schema after those it refers to.
 func (r *Registry) parse(ctx context.Context, what string, s sr.Schema) (*Schema, error) {
 	if s.Type != sr.TypeAvro {

@@ -431,3 +431,25 @@ func TestNewRegistryRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestLatest: the newest version counts, each time that it is asked for.
+func TestLatest(t *testing.T) {
+	r := registry(t, RegistryConfig{})
+	sub := subject(t)
+	if _, _, err := r.Latest(t.Context(), sub); !errors.Is(err, ErrUnusableSchema) {
+		t.Errorf("a subject that does not exist: %v", err)
+	}
+	name := servicetest.Name(t, "r")
+	first := `{"type":"record","name":"` + name + `","fields":[{"name":"a","type":"int"}]}`
+	second := `{"type":"record","name":"` + name + `","fields":[{"name":"a","type":"int"},{"name":"b","type":["null","int"],"default":null}]}`
+	for _, schema := range []string{first, second} {
+		want, err := r.ID(t.Context(), sub, schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, got, err := r.Latest(t.Context(), sub)
+		if err != nil || id != want || got.Name() != name {
+			t.Errorf("latest: id %d, %v, %v; want %d", id, got, err, want)
+		}
+	}
+}
