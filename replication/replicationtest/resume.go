@@ -76,7 +76,7 @@ func testResumeInside(w *world) {
 	r = w.open(o)
 	w.exec(insert("t", 3, "after"))
 	r.drainLarge(nil)
-	r.want(`insert t id=3 s="after"`)
+	r.want(large, `insert t id=3 s="after"`)
 }
 
 // testIdle leaves the captured tables alone while others are busy: a Position
@@ -181,7 +181,7 @@ func testCutInside(w *world) {
 		cuts += n
 	})
 	w.exec(insert("t", 3, "after"))
-	r.want(`insert t id=3 s="after"`)
+	r.want(large, `insert t id=3 s="after"`)
 	if cuts == 0 {
 		w.Error("no connection was ended")
 	}
