@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"strings"
@@ -10,26 +11,42 @@ import (
 )
 
 // typeGrammar is what a source's type name may look like to be used in a
-// CREATE TABLE: the name of a built-in type as format_type prints it, with
-// numbers as its only modifiers. The text comes from a schema in a registry,
-// so nothing else ever gets into SQL; user-defined types need not exist in the
-// target anyway.
+// CREATE TABLE as it stands: the name of a built-in type as format_type prints
+// it, with numbers as its only modifiers. The text comes from a schema in a
+// registry, so nothing else ever gets into SQL by itself. Missing on purpose are
+// types whose input looks for an object or a role by its name (regclass, aclitem).
 var typeGrammar = regexp.MustCompile(`^(?:` +
-	`smallint|integer|bigint|real|double precision|boolean|text|name|bytea|date|uuid|json|jsonb|xml|` +
+	`smallint|integer|bigint|real|double precision|boolean|text|name|"char"|bytea|date|uuid|json|jsonb|jsonpath|xml|` +
 	`numeric(?:\(\d{1,4}(?:,-?\d{1,4})?\))?|` +
-	`(?:character varying|character|bit|bit varying)(?:\(\d{1,8}\))?|bpchar|` +
+	`(?:character varying|character|bit|bit varying)(?:\(\d{1,8}\))?|bpchar|"bit"|` +
 	`(?:time|timestamp)(?:\(\d\))?(?: with time zone| without time zone)?|` +
 	`interval(?: (?:year|month|day|hour|minute|second)(?: to (?:month|hour|minute|second))?)?(?:\(\d\))?|` +
-	`inet|cidr|macaddr|macaddr8|money|oid|pg_lsn|tsvector|tsquery|` +
+	`inet|cidr|macaddr|macaddr8|money|tsvector|tsquery|` +
+	`oid|xid|xid8|cid|tid|pg_lsn|pg_snapshot|txid_snapshot|int2vector|oidvector|refcursor|` +
 	`point|line|lseg|box|path|polygon|circle|` +
 	`(?:int4|int8|num|ts|tstz|date)(?:multi)?range` +
 	`)(?:\[\])?$`)
 
+// userGrammar is what the name of any other type may look like: as format_type
+// prints it, with or without its schema, with modifiers like PostGIS's, and []
+// for an array. The first group is the name.
+var userGrammar = regexp.MustCompile(`^((?:` + identifier + `\.)?` + identifier + `)(\((?:-?\w{1,32})(?:, ?-?\w{1,32}){0,3}\))?(\[\])?$`)
+
+const identifier = `(?:[a-z_][a-z0-9_]{0,62}|"(?:[^"\x00]|""){1,126}")`
+
+// userTypes holds, by the source's name, the target's type of the same name:
+// as the target prints it, and "" where it has none.
+type userTypes map[string]string
+
 // sqlType returns the type for a new column: the source's own where it is a
-// built-in one, else one that holds every value of the neutral kind.
-func sqlType(c replication.Column) string {
+// built-in one or one that the target has too, else one that holds every value
+// of the neutral kind.
+func (u userTypes) sqlType(c replication.Column) string {
 	if typeGrammar.MatchString(c.TypeName) {
 		return c.TypeName
+	}
+	if m := userGrammar.FindStringSubmatch(c.TypeName); m != nil && u[m[1]] != "" {
+		return u[m[1]] + m[2] + m[3]
 	}
 	if c.Kind == replication.KindArray {
 		e := c
@@ -38,6 +55,45 @@ func sqlType(c replication.Column) string {
 	}
 	return kindType(c)
 }
+
+// userTypeSQL asks for a type by its name; of two names the first that is one
+// counts. A row type of a table is none that a column should have, a domain that
+// is NOT NULL cannot be added to a table with rows, and the built-in types that
+// can be used are those of typeGrammar.
+const userTypeSQL = `SELECT format_type(t.oid, -1) FROM unnest($1::text[]) WITH ORDINALITY n(name, i), pg_type t
+WHERE t.oid = to_regtype(n.name) AND t.typtype IN ('b', 'c', 'd', 'e', 'm', 'r') AND t.typcategory <> 'A' AND NOT t.typnotnull
+  AND (t.typrelid = 0 OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
+  AND t.typnamespace <> 'pg_catalog'::regnamespace AND has_type_privilege(t.oid, 'USAGE') ORDER BY i LIMIT 1`
+
+// learnTypes looks up the types that the shape's columns have in the source and
+// that are not PostgreSQL's own.
+func (w *Writer) learnTypes(ctx context.Context, s *sink.Shape) error {
+	for _, f := range s.Fields {
+		m := userGrammar.FindStringSubmatch(f.TypeName)
+		if m == nil || typeGrammar.MatchString(f.TypeName) || w.types[m[1]] != "" {
+			continue
+		}
+		// The source prints the schema when its search_path does not have it.
+		names := []string{m[1]}
+		if bare := bareName.FindString(m[1]); bare != m[1] {
+			names = append(names, bare)
+		}
+		rows, err := w.query(ctx, userTypeSQL, textArray(names))
+		if err != nil {
+			return fmt.Errorf("look up type %s: %w", m[1], err)
+		}
+		if w.types == nil {
+			w.types = userTypes{}
+		}
+		if w.types[m[1]] = ""; len(rows) > 0 {
+			w.types[m[1]] = string(rows[0][0])
+		}
+	}
+	return nil
+}
+
+// bareName matches the last part of a qualified name.
+var bareName = regexp.MustCompile(identifier + `$`)
 
 func kindType(c replication.Column) string {
 	switch c.Kind {
@@ -93,7 +149,7 @@ func kindType(c replication.Column) string {
 // createTable returns the statement that makes the shape's table: NOT NULL
 // stands on the key alone, since a later version of the topic may leave out
 // any other column.
-func createTable(table string, s *sink.Shape) string {
+func (u userTypes) createTable(table string, s *sink.Shape) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "CREATE TABLE IF NOT EXISTS %s (", table)
 	var key []string
@@ -101,7 +157,7 @@ func createTable(table string, s *sink.Shape) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(replication.QuoteIdentifier(f.Name) + " " + sqlType(f.Column))
+		b.WriteString(replication.QuoteIdentifier(f.Name) + " " + u.sqlType(f.Column))
 		if f.Key {
 			b.WriteString(" NOT NULL")
 			key = append(key, replication.QuoteIdentifier(f.Name))
@@ -115,8 +171,8 @@ func createTable(table string, s *sink.Shape) string {
 }
 
 // addColumn returns the statement that adds one column to a table.
-func addColumn(table string, f sink.Field) string {
-	return fmt.Sprintf("ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s %s", table, replication.QuoteIdentifier(f.Name), sqlType(f.Column))
+func (u userTypes) addColumn(table string, f sink.Field) string {
+	return fmt.Sprintf("ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s %s", table, replication.QuoteIdentifier(f.Name), u.sqlType(f.Column))
 }
 
 // tableName quotes a table's qualified name.

@@ -22,7 +22,7 @@ type plan struct {
 	missing bool
 	made    time.Time
 	absent  bool   // there is no table, and a KeysOnly shape makes none
-	copied  bool   // some column's type has no array type, or flattens in one: only COPY loads it
+	copied  bool   // some column's type has no array type, or flattens in one, or has another delimiter there: only COPY loads it
 	stage   string // the temp table of this connection, if it is made
 
 	// Optimistic COPY of new rows: after a unique violation it pauses for some
@@ -44,7 +44,7 @@ type column struct {
 	identity bool // GENERATED ALWAYS AS IDENTITY: can be inserted, not updated
 }
 
-const inspectSQL = `SELECT a.attname, format_type(a.atttypid, -1), t.typarray = 0 OR t.typcategory = 'A', a.attgenerated <> '', a.attidentity = 'a'
+const inspectSQL = `SELECT a.attname, format_type(a.atttypid, -1), t.typarray = 0 OR t.typcategory = 'A' OR t.typdelim <> ',', a.attgenerated <> '', a.attidentity = 'a'
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`
 
@@ -81,12 +81,20 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 		p.absent = true // and may come any moment: not kept
 		return p, nil
 	}
+	target := make(map[string][][]byte, len(s.Fields))
+	for _, c := range cols {
+		target[string(c[0])] = c
+	}
+	if slices.ContainsFunc(s.Fields, func(f sink.Field) bool { return target[f.Name] == nil }) {
+		if err := w.learnTypes(ctx, s); err != nil {
+			return nil, err
+		}
+	}
 	if len(cols) == 0 {
 		if cols, err = w.createTable(ctx, p); err != nil {
 			return nil, err
 		}
 	}
-	target := make(map[string][][]byte, len(cols))
 	for _, c := range cols {
 		target[string(c[0])] = c
 	}
@@ -107,7 +115,7 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 			if f.Key {
 				return nil, &replication.Refusal{
 					Problem: fmt.Sprintf("table %s has no column for the key field %q of topic %s", p.table, f.Name, s.Topic),
-					Remedy:  addColumn(p.table, f) + ", or add_columns: true",
+					Remedy:  w.types.addColumn(p.table, f) + ", or add_columns: true",
 				}
 			}
 			ignored = append(ignored, f.Name)
@@ -134,7 +142,7 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 	if len(p.cols) == 0 && !s.KeysOnly {
 		return nil, &replication.Refusal{
 			Problem: fmt.Sprintf("table %s has none of the columns of topic %s", p.table, s.Topic),
-			Remedy:  "add columns to it (" + addColumn(p.table, s.Fields[0]) + "), or set add_columns: true",
+			Remedy:  "add columns to it (" + w.types.addColumn(p.table, s.Fields[0]) + "), or set add_columns: true",
 		}
 	}
 	if keyed > 0 {
@@ -186,7 +194,7 @@ func tooLong(schema string, s *sink.Shape) error {
 }
 
 func (w *Writer) createTable(ctx context.Context, p *plan) ([][][]byte, error) {
-	ddl := createTable(p.table, p.shape)
+	ddl := w.types.createTable(p.table, p.shape)
 	refuse := func(err error) error {
 		return &replication.Refusal{
 			Problem: fmt.Sprintf("table %s for topic %s does not exist", p.table, p.shape.Topic),
@@ -219,11 +227,11 @@ func (w *Writer) addColumns(ctx context.Context, p *plan, target map[string][][]
 		if _, ok := target[f.Name]; ok {
 			continue
 		}
-		ddl := addColumn(p.table, f)
+		ddl := w.types.addColumn(p.table, f)
 		err := w.exec(ctx, ddl)
 		switch code := sqlState(err); {
 		case err == nil:
-			w.log.Info("added column", "table", p.table, "column", f.Name, "type", sqlType(f.Column))
+			w.log.Info("added column", "table", p.table, "column", f.Name, "type", w.types.sqlType(f.Column))
 		case code == duplicateColumn || code == uniqueViolation:
 		case code == noPrivilege:
 			return nil, &replication.Refusal{

@@ -100,6 +100,10 @@ func cells() []cell {
 		{"integer[]", st, 0, str("{{1,2},{3,4}}"), "'{{1,2},{3,4}}'::int[]"},
 		{"inet", st, 0, str("192.168.0.1/24"), "'192.168.0.1/24'::inet"},
 		{"int4range", st, 0, str("[1,5)"), "'[1,5)'::int4range"},
+		{"bit(5)", st, 0, str("10110"), "B'10110'"},
+		{"money", st, 0, str("-$1,234.50"), "'-1234.5'::numeric::money"},
+		{`"char"`, st, 0, str(""), `'\000'::"char"`},
+		{"xid8", st, 0, str("18446744073709551615"), "'18446744073709551615'::xid8"},
 		// other types in the target than in the source
 		{"text", in, 32, num(7), "'7'"},
 		{"numeric(10,2)", in, 32, num(7), "7.00"},
@@ -174,8 +178,83 @@ func TestSQLType(t *testing.T) {
 		{col(replication.KindString, 0, 0, 0, 0, `"Quoted"`), "text"},
 		{col(replication.KindString, 0, 0, 0, 0, "numeric(1e9)"), "text"},
 	} {
-		if got := sqlType(c.col); got != c.want {
+		if got := (userTypes)(nil).sqlType(c.col); got != c.want {
 			t.Errorf("%v %q: got %s, want %s", c.col.Kind, c.col.TypeName, got, c.want)
 		}
+	}
+}
+
+// TestTypesOfTheTarget makes tables of columns whose types are not PostgreSQL's
+// own: where the target has a type of that name it is taken, else text.
+func TestTypesOfTheTarget(t *testing.T) {
+	tg := newTarget(t, Config{CreateTables: true, AddColumns: true})
+	tg.exec(`CREATE EXTENSION hstore; CREATE SCHEMA "we.ird"; CREATE TYPE "we.ird"."Mo""od" AS ENUM ('a', 'b c');
+		CREATE TYPE pair AS (a int, b text); CREATE TABLE taken (a int); CREATE DOMAIN never AS int NOT NULL;
+		CREATE DOMAIN spot AS box; CREATE TYPE only_here AS ENUM ('x')`)
+	st, ar := replication.KindString, replication.KindArray
+	array := func(name, typ string) sink.Field {
+		f := field(name, ar, 0, typ)
+		f.Elem = st
+		return f
+	}
+	s := shape(id(), field("h", st, 0, "hstore"), field("h2", st, 0, "elsewhere.hstore"), field("m", st, 0, `"we.ird"."Mo""od"`), array("ms", `"we.ird"."Mo""od"[]`),
+		field("p", st, 0, "pair"), field("row", st, 0, "taken"), field("d", replication.KindInt, 32, "never"), field("b", st, 0, "spot"),
+		field("gone", st, 0, "only_there"), array("gones", "only_there[]"), field("reg", st, 0, "regclass"), field("acl", st, 0, "aclitem"),
+		field("bad", st, 0, `text); DROP TABLE taken; --`), field("box", st, 0, "box"), field("boxes", st, 0, "box[]"))
+	row := sink.Row{Values: []replication.Value{
+		num(1), str(`"k"=>NULL, "a\"b"=>"\\"`), str(`"k"=>"v"`), str("b c"), list(str("b c"), replication.Null), str(`(1,"a""b,")`), str("(1)"), num(7), str("(3,4),(1,2)"),
+		str("some label"), list(str("x"), replication.Null), str("pg_class"), str("nobody=r/nobody"), str("bad"), str("(3,4),(1,2)"), str("{(3,4),(1,2);(1,1),(0,0)}"),
+	}}
+	tg.apply(s, row)
+	want := `id bigint
+h hstore
+h2 hstore
+m "we.ird"."Mo""od"
+ms "we.ird"."Mo""od"[]
+p pair
+row text
+d integer
+b spot
+gone text
+gones text[]
+reg text
+acl text
+bad text
+box box
+boxes box[]`
+	got := tg.dump("SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0 ORDER BY attnum")
+	if got != want {
+		t.Errorf("columns:\n%s\nwant:\n%s", got, want)
+	}
+	if got, want := tg.dump("SELECT * FROM t"), `1|"k"=>NULL, "a\"b"=>"\\"|"k"=>"v"|b c|{"b c",NULL}|(1,"a""b,")|(1)|7|(3,4),(1,2)|some label|{x,NULL}|pg_class|nobody=r/nobody|bad|(3,4),(1,2)|{(3,4),(1,2);(1,1),(0,0)}`; got != want {
+		t.Errorf("row:\n%s\nwant:\n%s", got, want)
+	}
+	// A column that is added later finds the type, too, also one made meanwhile.
+	tg.exec("CREATE TYPE only_there AS ENUM ('some label')")
+	more := shape(append(s.Fields, field("later", st, 0, "only_there"))...)
+	row.Values = append(row.Values, str("some label"))
+	tg.apply(more, row)
+	if got := tg.dump("SELECT pg_typeof(later)::text || ' ' || later FROM t"); got != "only_there some label" {
+		t.Errorf("the added column: %s", got)
+	}
+}
+
+// TestHostileSettings has a target whose defaults would read texts as something
+// else.
+func TestHostileSettings(t *testing.T) {
+	tg := newTarget(t, Config{CreateTables: true})
+	name := tg.dump("SELECT current_database()")
+	for _, set := range []string{"DateStyle = 'German, DMY'", "IntervalStyle = sql_standard", "TimeZone = 'Asia/Kathmandu'", "array_nulls = off", "xmloption = document", "bytea_output = escape"} {
+		tg.exec("ALTER DATABASE " + name + " SET " + set)
+	}
+	tg.must(tg.w.Close(t.Context())) // so that it connects anew
+	st := replication.KindString
+	stamps := field("tz", replication.KindArray, 0, "timestamp with time zone[]")
+	stamps.Elem = replication.KindTimestampTZ
+	s := shape(id(), field("i", st, 0, "interval"), field("x", st, 0, "xml"), stamps, field("r", st, 0, "daterange"))
+	tg.apply(s, row(num(1), str("-1 years -2 mons +3 days -04:05:06"), str("no <b>document</b>"), list(replication.NumValue(replication.KindTimestampTZ, 0), replication.Null), str("[2026-02-03,2026-04-05)")))
+	const same = "i = '-14 mons 3 days'::interval - '04:05:06'::interval AND x::text = 'no <b>document</b>' AND tz = ARRAY['epoch'::timestamptz, NULL] AND r = daterange('2026-02-03', '2026-04-05')"
+	if got := tg.dump("SELECT " + same + " FROM t"); got != "t" {
+		t.Errorf("not the same: %s", tg.dump("SELECT * FROM t"))
 	}
 }

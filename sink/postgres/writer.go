@@ -56,6 +56,7 @@ type Writer struct {
 	conn    *pgconn.PgConn // nil, or closed, between connections
 	offsets string         // quoted name of the offsets table
 	plans   map[*sink.Shape]*plan
+	types   userTypes
 	// prepared holds this connection's statements by their SQL.
 	prepared map[string]string
 	stages   int // temp tables made on this connection so far
@@ -83,6 +84,10 @@ func Open(ctx context.Context, cfg Config) (*Writer, error) {
 	return w, nil
 }
 
+// sessionSettings make the input functions read the texts as the source's
+// sessions wrote them. Not in the start-up message: PgBouncer would refuse it.
+const sessionSettings = "SET IntervalStyle = postgres; SET lc_monetary = 'C'; SET xmloption = content; SET array_nulls = on"
+
 // connect opens the connection with the settings that our texts rely on.
 func (w *Writer) connect(ctx context.Context) error {
 	pc, err := pgconn.ParseConfig(w.cfg.URL.Reveal())
@@ -109,6 +114,10 @@ func (w *Writer) connect(ctx context.Context) error {
 		}
 	case err != nil:
 		return fmt.Errorf("connect to the sink's database: %w", err)
+	}
+	if _, err := conn.Exec(ctx, sessionSettings).ReadAll(); err != nil {
+		_ = conn.Close(ctx) // it is given up
+		return fmt.Errorf("set up the session of the sink's database: %w", err)
 	}
 	w.conn = conn
 	w.stages, w.prepared = 0, map[string]string{}
