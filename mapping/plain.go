@@ -9,6 +9,9 @@ import (
 	"cdc/replication"
 )
 
+// AppendText appends v as bare text, in the form of KeyPlain.
+func AppendText(dst []byte, v replication.Value) ([]byte, error) { return appendPlain(dst, v) }
+
 // appendPlain appends v as bare text, the form of KeyPlain. Numbers are decimal,
 // texts and JSON stand as they are, bytes stand raw, dates and times are as in
 // ISO 8601 with a blank between date and time and six digits of a second,

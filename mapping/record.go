@@ -73,33 +73,6 @@ const (
 	OnErrorSkip       = "skip"        // it is counted, logged and left out
 )
 
-// Partition is a choice of partition. The zero Partition leaves it to the key.
-type Partition struct {
-	way partitionWay
-	n   uint32
-}
-
-type partitionWay uint8
-
-const (
-	partitionByKey partitionWay = iota
-	partitionNumber
-	partitionHash
-)
-
-// PartitionNumber is the partition of that number.
-func PartitionNumber(n int32) Partition { return Partition{partitionNumber, uint32(n)} }
-
-// PartitionHash is the partition whose number is hash modulo the number of
-// partitions.
-func PartitionHash(hash uint32) Partition { return Partition{partitionHash, hash} }
-
-// Number returns the number of a PartitionNumber.
-func (p Partition) Number() (n int32, ok bool) { return int32(p.n), p.way == partitionNumber }
-
-// Hash returns the hash of a PartitionHash.
-func (p Partition) Hash() (hash uint32, ok bool) { return p.n, p.way == partitionHash }
-
 // Records is the run of records that one Batch became, and the memory they
 // live in: Buf holds keys, values and header values, Headers the headers,
 // Routings what the records point to. It belongs to whoever got it from Map until they hand it on; the last owner

@@ -1,9 +1,9 @@
 package producer
 
 import (
-	"encoding/binary"
-
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"cdc/mapping"
 )
 
 // partitioner places records as Java's default partitioner does: by murmur2 of
@@ -42,37 +42,11 @@ func (t *topicPartitioner) Partition(r *kgo.Record, n int) int {
 	case r.Partition == prehashed:
 		return int(uint64(r.Offset) % uint64(n))
 	case r.Key != nil:
-		return int(murmur2(r.Key)&0x7fffffff) % n
+		return int(mapping.Murmur2(r.Key)&0x7fffffff) % n
 	}
 	if t.bytes >= sticky || t.on >= n {
 		t.on, t.bytes = (t.on+1)%n, 0
 	}
 	t.bytes += len(r.Value)
 	return t.on
-}
-
-// murmur2 is the hash of org.apache.kafka.common.utils.Utils.murmur2.
-func murmur2(b []byte) uint32 {
-	const (
-		m    = 0x5bd1e995
-		seed = 0x9747b28c
-	)
-	h := uint32(seed) ^ uint32(len(b))
-	for ; len(b) >= 4; b = b[4:] {
-		k := binary.LittleEndian.Uint32(b) * m
-		k ^= k >> 24
-		h = h*m ^ k*m
-	}
-	switch len(b) {
-	case 3:
-		h ^= uint32(b[2]) << 16
-		fallthrough
-	case 2:
-		h ^= uint32(b[1]) << 8
-		fallthrough
-	case 1:
-		h = (h ^ uint32(b[0])) * m
-	}
-	h = (h ^ h>>13) * m
-	return h ^ h>>15
 }

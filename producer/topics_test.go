@@ -97,7 +97,7 @@ func TestTruncateGoesEverywhere(t *testing.T) {
 				t.Errorf("truncate %+v", r)
 			}
 		}
-		if r.Partition == int32(murmur2([]byte("1"))&0x7fffffff)%4 {
+		if r.Partition == int32(mapping.Murmur2([]byte("1"))&0x7fffffff)%4 {
 			order = append(order, string(r.Value))
 		}
 	}

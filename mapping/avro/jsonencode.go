@@ -409,3 +409,67 @@ func (s *JSONScratch) subset(t *jsonType) bool {
 		}
 	}
 }
+
+// Member is one field of a JSON object. Everything in it is borrowed until the
+// next one.
+type Member struct {
+	Name []byte
+	// Raw is the value as it stands in the object.
+	Raw []byte
+	// Text is a string's content, or what Raw says of a number, true or false.
+	Text                   []byte
+	Null, String, Compound bool // Compound: an object or an array, without Text
+}
+
+// Object calls visit for each field of a JSON object, in its order, and checks
+// the whole text. An error of visit ends it and is returned.
+func (s *JSONScratch) Object(text []byte, visit func(Member) error) error {
+	s.b, s.pos, s.depth = text, 0, 0
+	err := s.members(visit)
+	if err == nil {
+		err = s.end()
+	}
+	at := s.pos
+	s.b = nil
+	if err != nil {
+		return fmt.Errorf("at byte %d: %w", at, err)
+	}
+	return nil
+}
+
+var errNoObject = errors.New("not a JSON object")
+
+func (s *JSONScratch) members(visit func(Member) error) error {
+	if kind, err := s.peek(); err != nil {
+		return err
+	} else if kind != jsonObject {
+		return errNoObject
+	}
+	for first := true; ; first = false {
+		name, more, err := s.name(first)
+		if !more || err != nil {
+			return err
+		}
+		s.out = append(s.out[:0], name...)
+		kind, err := s.peek()
+		if err != nil {
+			return err
+		}
+		m := Member{Name: s.out, Null: kind == jsonNull, String: kind == jsonString, Compound: kind == jsonObject || kind == jsonArray}
+		start := s.pos
+		if m.Compound {
+			err = s.skip(1)
+		} else {
+			var tok token
+			tok, err = s.scalar(kind)
+			m.Text = tok.literal()
+		}
+		if err != nil {
+			return err
+		}
+		m.Raw = s.b[start:s.pos]
+		if err := visit(m); err != nil {
+			return err
+		}
+	}
+}
