@@ -42,6 +42,14 @@ type Column struct {
 	// TypeName is the source's own name of the type with its modifiers, as the
 	// source prints it: "numeric(12,2)", "character varying(40)", "mood".
 	TypeName string
+	// ID stays the same when the column is renamed, and no other column of the
+	// source ever has it; "" is not known.
+	ID string
+	// HasMissing says that Missing, as the source prints values of the type, is
+	// what rows have that were there before the column was added: the default of
+	// its ADD COLUMN, which no log ever tells.
+	HasMissing bool
+	Missing    string
 }
 
 // String returns schema.name, unquoted: for messages, not for SQL.

@@ -70,12 +70,16 @@ type tableInfo struct {
 
 // columnInfo is one column of a tableInfo.
 type columnInfo struct {
-	Name      string
-	TypeOID   uint32
-	Typmod    int32
-	Dims      int32 // that an array is declared with
-	NotNull   bool
-	Generated bool
+	Name    string
+	TypeOID uint32
+	Typmod  int32
+	Dims    int32 // that an array is declared with
+	Number  int16 // for life
+	// HasMissing and Missing are as in replication.Column.
+	HasMissing bool
+	Missing    string
+	NotNull    bool
+	Generated  bool
 }
 
 // column returns the column of that name, or nil.
@@ -139,7 +143,8 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.r
  WHERE c.relkind NOT IN ('i', 'I', 't') AND `
 
 const columnsSQL = `
-SELECT a.attname, a.atttypid, a.atttypmod, a.attndims::int4, a.attnotnull, a.attgenerated <> ''
+SELECT a.attname, a.atttypid, a.atttypmod, a.attndims::int4, a.attnotnull, a.attgenerated <> '',
+       a.attnum, a.atthasmissing, coalesce((a.attmissingval::text::text[])[1], '')
   FROM pg_catalog.pg_attribute a
  WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum`
@@ -161,7 +166,7 @@ func readTable(ctx context.Context, conn *pgx.Conn, where string, args ...any) (
 		return t, fmt.Errorf("look up columns of table %s.%s: %w", t.Schema, t.Name, err)
 	}
 	t.Columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c columnInfo, err error) {
-		err = row.Scan(&c.Name, &c.TypeOID, &c.Typmod, &c.Dims, &c.NotNull, &c.Generated)
+		err = row.Scan(&c.Name, &c.TypeOID, &c.Typmod, &c.Dims, &c.NotNull, &c.Generated, &c.Number, &c.HasMissing, &c.Missing)
 		return c, err
 	})
 	if err != nil {
@@ -203,8 +208,11 @@ func (c *catalog) shape(ctx context.Context, schema, name string, identity byte,
 			col = replication.Column{Kind: replication.KindString, TypeName: col.TypeName}
 		}
 		col.Name, col.Identity = w.Name, w.Identity
+		if same := info.column(w.Name); same != nil {
+			col.ID = fmt.Sprintf("%d.%d", info.OID, same.Number)
+		}
 		if known != nil {
-			col.NotNull = known.NotNull
+			col.NotNull, col.HasMissing, col.Missing = known.NotNull, known.HasMissing, known.Missing
 		}
 		t.Columns[i] = col
 	}

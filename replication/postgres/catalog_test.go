@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -61,6 +62,12 @@ func TestCatalogTable(t *testing.T) {
 		str("pr", "pair"), array("pra", "pair[]", str("", "")), str("ov", "oidvector"), str("bx", "box[]"),
 		{Name: "tz", Kind: replication.KindTimestampTZ, TypeName: "timestamp(3) with time zone"},
 	}}
+	for i := range got.Columns {
+		if c := &got.Columns[i]; c.ID == "" || slices.ContainsFunc(got.Columns[:i], func(other replication.Column) bool { return other.ID == c.ID }) {
+			t.Errorf("column %s has the id %q", c.Name, c.ID)
+		}
+		want.Columns[i].ID = got.Columns[i].ID
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
