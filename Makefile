@@ -6,6 +6,8 @@ TOOL     := go tool -modfile=tools/go.mod
 MODULES  := . integration
 N        ?= 100
 FUZZTIME ?= 30s
+RUN      ?= Test
+REPORT   := .services/conformance.txt
 
 .PHONY: help
 help: ## this list
@@ -17,7 +19,15 @@ build: ## bin/cdc, a static binary
 
 .PHONY: test
 test: $(SERVICES) ## all tests with the race detector, against real services (KEEP=1 leaves them running)
-	$(SERVICES) run -- bash -c 'set -e; for m in $(MODULES); do go -C $$m test -race -shuffle=on -timeout 20m ./...; done'
+	@rm -f $(REPORT)
+	$(SERVICES) run -- env CDC_CONFORMANCE=$(CURDIR)/$(REPORT) bash -c 'set -e; trap "cat $(REPORT)" EXIT; \
+	  for m in $(MODULES); do go -C $$m test -race -shuffle=on -timeout 20m ./...; done'
+
+.PHONY: conformance
+conformance: $(SERVICES) ## what every source must do, on all versions of all servers: a table (RUN=TestPostgres: of one family)
+	@rm -f $(REPORT)
+	@$(SERVICES) run -- env CDC_CONFORMANCE=$(CURDIR)/$(REPORT) go test -count=1 -run '^$(RUN)' ./replication/replicationtest || { cat $(REPORT); exit 1; }
+	@cat $(REPORT)
 
 .PHONY: services
 services: $(SERVICES) ## starts PostgreSQL, Kafka and a registry: eval "$(make -s services)"
