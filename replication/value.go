@@ -70,6 +70,7 @@ const (
 	ReasonRange                        // the kind's number cannot hold it
 	ReasonDimensions                   // an array of more than one dimension
 	ReasonBounds                       // an array whose first index is not 1
+	ReasonZeroDate                     // a date with a part that is zero, as MySQL allows
 )
 
 func (r Reason) String() string {
@@ -80,6 +81,8 @@ func (r Reason) String() string {
 		return "arrays of more than one dimension are not supported"
 	case ReasonBounds:
 		return "arrays whose first index is not 1 are not supported"
+	case ReasonZeroDate:
+		return "is no date of the calendar (zero_dates of the source says what else to make of it)"
 	default: // ReasonForm
 	}
 	return "unexpected form"
