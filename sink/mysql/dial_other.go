@@ -1,0 +1,8 @@
+//go:build !linux
+
+package mysql
+
+import "time"
+
+// setUserTimeout does nothing: keep-alive alone has to do.
+func setUserTimeout(uintptr, time.Duration) error { return nil }

@@ -1,0 +1,106 @@
+package mysql
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"unsafe"
+)
+
+// exactJSON reports whether MySQL's binary JSON keeps the numbers of a text:
+// it holds integers of 64 bits and doubles. The text's form is left to the
+// server.
+func exactJSON(b []byte) error {
+	for i := 0; i < len(b); {
+		c := b[i]
+		switch {
+		case c == '"':
+			i++
+			for i < len(b) && b[i] != '"' {
+				if b[i] == '\\' {
+					i++
+				}
+				i++
+			}
+			i++
+		case c == '-' || c >= '0' && c <= '9':
+			start := i
+			for i < len(b) && numeral[b[i]] {
+				i++
+			}
+			if !exactNumber(b[start:i]) {
+				return fmt.Errorf("MySQL's json cannot keep the number %.60s exactly: a column of type longtext can", b[start:i])
+			}
+		default:
+			i++
+		}
+	}
+	return nil
+}
+
+var numeral = func() (t [256]bool) {
+	for _, c := range []byte("+-.0123456789eE") {
+		t[c] = true
+	}
+	return t
+}()
+
+// exactNumber reports whether a number of JSON is an integer of 64 bits, or
+// the shortest text of a double.
+func exactNumber(b []byte) bool {
+	text := unsafe.String(unsafe.SliceData(b), len(b))
+	if !bytes.ContainsAny(b, ".eE") {
+		if len(b) <= 18 {
+			return true
+		}
+		if _, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return true
+		}
+		_, err := strconv.ParseUint(text, 10, 64)
+		return err == nil
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return false
+	}
+	var mine, shortest [64]byte
+	a, ea, ok := significant(mine[:0], b)
+	var printed [32]byte
+	s, es, _ := significant(shortest[:0], strconv.AppendFloat(printed[:0], f, 'e', -1, 64))
+	return ok && ea == es && string(a) == string(s)
+}
+
+// significant returns the digits of a number without zeros at either end, and
+// the power of ten of the first of them; false when there are too many.
+func significant(dst, b []byte) (_ []byte, exponent int, ok bool) {
+	mantissa, power, _ := bytes.Cut(b, []byte{'e'})
+	if len(power) == 0 {
+		mantissa, power, _ = bytes.Cut(b, []byte{'E'})
+	}
+	if len(power) > 0 {
+		n, err := strconv.Atoi(string(bytes.TrimPrefix(power, []byte{'+'})))
+		if err != nil {
+			return dst, 0, false
+		}
+		exponent = n
+	}
+	whole, frac, _ := bytes.Cut(bytes.TrimPrefix(mantissa, []byte{'-'}), []byte{'.'})
+	whole = bytes.TrimLeft(whole, "0")
+	exponent += len(whole) - 1
+	if len(whole) == 0 {
+		trimmed := bytes.TrimLeft(frac, "0")
+		exponent -= len(frac) - len(trimmed)
+		frac = trimmed
+	}
+	if len(whole)+len(frac) > cap(dst) {
+		frac = bytes.TrimRight(frac, "0")
+		if len(whole)+len(frac) > cap(dst) {
+			return dst, 0, false
+		}
+	}
+	dst = append(append(dst, whole...), frac...)
+	if dst = bytes.TrimRight(dst, "0"); len(dst) == 0 {
+		return dst, 0, true
+	}
+	return dst, exponent, true
+}

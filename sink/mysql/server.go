@@ -1,0 +1,170 @@
+package mysql
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// TLS is how to verify the server and how to identify to it. The zero value
+// verifies by the system's authorities.
+type TLS struct {
+	CAFile, CertFile, KeyFile string // PEM files
+	ServerName                string // name to verify in place of the host's
+	Insecure                  bool   // verify nothing; for tests only
+}
+
+func (t *TLS) load(addr string) (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.Insecure} //nolint:gosec // the user's choice
+	if conf.ServerName == "" {
+		if host, _, err := net.SplitHostPort(addr); err == nil {
+			conf.ServerName = host
+		}
+	}
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("read tls ca: %w", err)
+		}
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read tls ca: no PEM certificate in %s", t.CAFile)
+		}
+	}
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		return nil, errors.New("read tls cert: certificate and key are needed both or neither")
+	}
+	if t.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read tls cert: %w", err)
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	}
+	return conf, nil
+}
+
+// parseURL reads mysql://user:password@host:port/database?tls=…&socket=…, or
+// the same with mariadb://. tls is preferred (the default: encrypted without
+// verification when the server can), false, true (verified) or skip-verify;
+// socket is the path of a unix socket in place of host and port. Errors never
+// hold the password.
+func parseURL(text string) (*mysql.Config, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // without the URL
+		}
+		if strings.ContainsAny(err.Error(), `"`) {
+			err = errors.New("a character needs escaping; put the password into password or password_file")
+		}
+		return nil, err
+	}
+	if u.Scheme != "mysql" && u.Scheme != "mariadb" {
+		return nil, errors.New("it does not begin with mysql:// or mariadb://")
+	}
+	m := mysql.NewConfig()
+	m.Logger = &mysql.NopLogger{}
+	m.DialFunc = dialer().DialContext
+	m.MultiStatements, m.ClientFoundRows = true, true
+	m.MaxAllowedPacket = 0 // as the server has it
+	m.ConnectionAttributes = "program_name:cdc sink"
+	m.User = u.User.Username()
+	m.Passwd, _ = u.User.Password()
+	m.DBName = strings.TrimPrefix(u.Path, "/")
+	m.Net, m.Addr = "tcp", net.JoinHostPort(u.Hostname(), "3306")
+	if u.Port() != "" {
+		m.Addr = u.Host
+	}
+	m.TLSConfig = "preferred"
+	for k, v := range u.Query() {
+		switch k {
+		case "tls":
+			switch v[0] {
+			case "preferred", "false", "true", "skip-verify":
+				m.TLSConfig = v[0]
+			default:
+				return nil, fmt.Errorf("tls=%s is none of preferred, false, true, skip-verify", v[0])
+			}
+		case "socket":
+			m.Net, m.Addr = "unix", v[0]
+		default:
+			return nil, fmt.Errorf("the parameter %s is not known", k)
+		}
+	}
+	if m.Net == "unix" {
+		m.TLSConfig = "false"
+	} else if u.Hostname() == "" {
+		return nil, errors.New("it names no host")
+	}
+	return m, nil
+}
+
+// server is what differs between servers.
+type server struct {
+	text      string // its version as it says it
+	mariadb   bool
+	version   [3]int
+	maxPacket int // of one statement, in bytes
+	readOnly  bool
+}
+
+func readServer(row []cell) (s server, err error) {
+	s.text = row[0].text
+	s.mariadb = strings.Contains(s.text, "MariaDB")
+	text := strings.TrimPrefix(s.text, "5.5.5-") // MariaDB's prefix for old replicas
+	if n, _ := fmt.Sscanf(text, "%d.%d.%d", &s.version[0], &s.version[1], &s.version[2]); n < 2 {
+		return s, fmt.Errorf("read the server's version %q", s.text)
+	}
+	if s.maxPacket, err = strconv.Atoi(row[1].text); err != nil {
+		return s, fmt.Errorf("read the server's max_allowed_packet: %w", err)
+	}
+	s.readOnly = row[3].text != "0" && row[3].text != "OFF"
+	return s, nil
+}
+
+func (s *server) family() string {
+	if s.mariadb {
+		return "MariaDB"
+	}
+	return "MySQL"
+}
+
+func (s *server) atLeast(major, minor, patch int) bool {
+	v := s.version
+	switch {
+	case v[0] != major:
+		return v[0] > major
+	case v[1] != minor:
+		return v[1] > minor
+	}
+	return v[2] >= patch
+}
+
+// rowAlias reports whether an upsert names the new row by an alias; others
+// know VALUES(column), which newer MySQL deprecates.
+func (s *server) rowAlias() bool { return !s.mariadb && s.atLeast(8, 0, 19) }
+
+// exact is the collation of utf8mb4 that tells any two texts apart, trailing
+// spaces included; before MySQL 8.0.17 there is none, and the next best
+// ignores those.
+func (s *server) exact() string {
+	switch {
+	case s.mariadb:
+		return "utf8mb4_nopad_bin"
+	case s.atLeast(8, 0, 17):
+		return "utf8mb4_0900_bin"
+	}
+	return "utf8mb4_bin"
+}
+
+// uuid reports whether there is a type of that name.
+func (s *server) uuid() bool { return s.mariadb && s.atLeast(10, 7, 0) }

@@ -1,0 +1,289 @@
+package mysql
+
+import (
+	"encoding/hex"
+	"math"
+	"strconv"
+	"unicode/utf8"
+
+	"cdc/replication"
+)
+
+const hexDigits = "0123456789abcdef"
+
+// appendPlain appends the plain text of v for a column of text: as PostgreSQL
+// prints it, and an array as JSON. v is neither NULL nor Unchanged. bits is
+// the width of a float.
+func appendPlain(dst []byte, v replication.Value, bits uint8) []byte {
+	switch v.Kind() {
+	case replication.KindBool:
+		return strconv.AppendBool(dst, v.Bool())
+	case replication.KindInt:
+		return strconv.AppendInt(dst, v.Int(), 10)
+	case replication.KindUint:
+		return strconv.AppendUint(dst, v.Uint(), 10)
+	case replication.KindFloat:
+		return appendFloat(dst, v.Float(), bits)
+	case replication.KindDate:
+		if n := v.Int(); n != replication.Infinity && n != replication.NegInfinity {
+			return appendEra(appendCivil(dst, n), n)
+		}
+		return appendInfinity(dst, v.Int())
+	case replication.KindTime:
+		return appendTime(dst, v.Int())
+	case replication.KindTimestamp, replication.KindTimestampTZ:
+		return appendStamp(dst, v.Int(), v.Kind() == replication.KindTimestampTZ)
+	case replication.KindUUID:
+		return appendUUID(dst, v.Bytes())
+	case replication.KindArray:
+		return appendArray(dst, v.Elems(), bits)
+	case replication.KindBytes:
+		return hex.AppendEncode(append(dst, '\\', 'x'), v.Bytes())
+	default: // decimal, string, json
+		return append(dst, v.Bytes()...)
+	}
+}
+
+func appendInfinity(dst []byte, n int64) []byte {
+	if n < 0 {
+		dst = append(dst, '-')
+	}
+	return append(dst, "infinity"...)
+}
+
+func appendFloat(dst []byte, f float64, bits uint8) []byte {
+	switch {
+	case math.IsNaN(f):
+		return append(dst, "NaN"...)
+	case math.IsInf(f, 1):
+		return append(dst, "Infinity"...)
+	case math.IsInf(f, -1):
+		return append(dst, "-Infinity"...)
+	}
+	if bits == 32 {
+		return strconv.AppendFloat(dst, f, 'g', -1, 32)
+	}
+	return strconv.AppendFloat(dst, f, 'g', -1, 64)
+}
+
+func appendUUID(dst, u []byte) []byte {
+	for i, b := range u {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			dst = append(dst, '-')
+		}
+		dst = append(dst, hexDigits[b>>4], hexDigits[b&15])
+	}
+	return dst
+}
+
+func appendStamp(dst []byte, micros int64, zone bool) []byte {
+	if micros == replication.Infinity || micros == replication.NegInfinity {
+		return appendInfinity(dst, micros)
+	}
+	days, rest := micros/microsPerDay, micros%microsPerDay
+	if rest < 0 {
+		days, rest = days-1, rest+microsPerDay
+	}
+	dst = append(appendCivil(dst, days), ' ')
+	dst = appendTime(dst, rest)
+	if zone {
+		dst = append(dst, "+00"...)
+	}
+	return appendEra(dst, days)
+}
+
+// appendEra says when a day lies before Christ.
+func appendEra(dst []byte, days int64) []byte {
+	if days < firstDay {
+		return append(dst, " BC"...)
+	}
+	return dst
+}
+
+// appendCivil appends year-month-day of the proleptic Gregorian calendar, the
+// year with at least four digits; there is no year 0, the one before 1 is 1 BC
+// (see appendEra). The arithmetic is Howard Hinnant's civil_from_days.
+func appendCivil(dst []byte, days int64) []byte {
+	const limit = 1 << 40 // keeps the sums below from overflowing; far outside any calendar
+	days = min(max(days, -limit), limit)
+	z := days + 719468
+	era := z / 146097
+	if z < 0 {
+		era = (z - 146096) / 146097
+	}
+	doe := z - era*146097
+	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
+	y := yoe + era*400
+	doy := doe - (365*yoe + yoe/4 - yoe/100)
+	mp := (5*doy + 2) / 153
+	d := doy - (153*mp+2)/5 + 1
+	m := mp + 3
+	if m > 12 {
+		m -= 12
+	}
+	if m <= 2 {
+		y++
+	}
+	if y <= 0 {
+		y = 1 - y
+	}
+	switch {
+	case y < 10:
+		dst = append(dst, "000"...)
+	case y < 100:
+		dst = append(dst, "00"...)
+	case y < 1000:
+		dst = append(dst, '0')
+	}
+	dst = strconv.AppendInt(dst, y, 10)
+	return append(dst, '-', byte('0'+m/10), byte('0'+m%10), '-', byte('0'+d/10), byte('0'+d%10))
+}
+
+// appendTime appends hh:mm:ss[.ffffff] of 0 to 24 hours.
+func appendTime(dst []byte, micros int64) []byte {
+	frac := micros % 1_000_000
+	s := micros / 1_000_000
+	h, m, s := s/3600, s/60%60, s%60
+	dst = append(dst, byte('0'+h/10), byte('0'+h%10), ':', byte('0'+m/10), byte('0'+m%10), ':', byte('0'+s/10), byte('0'+s%10))
+	if frac != 0 {
+		dst = append(dst, '.')
+		for div := int64(100_000); div > 0 && frac > 0; div /= 10 {
+			dst = append(dst, byte('0'+frac/div))
+			frac %= div
+		}
+	}
+	return dst
+}
+
+// appendArray appends a JSON array: numbers and truth values as such, all
+// else as a string, because a number of JSON is a double in MySQL.
+func appendArray(dst []byte, elems []replication.Value, bits uint8) []byte {
+	dst = append(dst, '[')
+	for i, e := range elems {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		switch e.Kind() {
+		case replication.KindNull, replication.KindUnchanged:
+			dst = append(dst, "null"...)
+			continue
+		case replication.KindBool, replication.KindInt, replication.KindUint:
+			dst = appendPlain(dst, e, bits)
+			continue
+		case replication.KindFloat:
+			if f := e.Float(); !math.IsNaN(f) && !math.IsInf(f, 0) {
+				dst = appendPlain(dst, e, bits)
+				continue
+			}
+		}
+		dst = append(dst, '"')
+		start := len(dst)
+		dst = appendPlain(dst, e, bits)
+		dst = append(escapeJSON(dst, start), '"')
+	}
+	return append(dst, ']')
+}
+
+// escapeJSON escapes dst[start:] in place for a string of JSON.
+func escapeJSON(dst []byte, start int) []byte {
+	grow := 0
+	for _, c := range dst[start:] {
+		switch {
+		case c == '"' || c == '\\':
+			grow++
+		case c < ' ':
+			grow += 5
+		}
+	}
+	if grow == 0 {
+		return dst
+	}
+	r := len(dst) - 1
+	for range grow {
+		dst = append(dst, 0)
+	}
+	for w := len(dst) - 1; r >= start; r-- {
+		switch c := dst[r]; {
+		case c == '"' || c == '\\':
+			dst[w], dst[w-1] = c, '\\'
+			w -= 2
+		case c < ' ':
+			copy(dst[w-5:], []byte{'\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15]})
+			w -= 6
+		default:
+			dst[w] = c
+			w--
+		}
+	}
+	return dst
+}
+
+// special are the bytes that a quoted literal escapes.
+var special = [256]byte{'\'': '\'', '\\': '\\', 0: '0'}
+
+var isSpecial = [256]bool{'\'': true, '\\': true, 0: true}
+
+// appendQuoted appends b in quotes, escaped. No byte of a character of UTF-8
+// but the first is one of those escaped.
+func appendQuoted(dst, b []byte) []byte {
+	dst = append(dst, '\'')
+	for {
+		i := 0
+		for i < len(b) && !isSpecial[b[i]] {
+			i++
+		}
+		dst = append(dst, b[:i]...)
+		if i == len(b) {
+			return append(dst, '\'')
+		}
+		dst = append(dst, '\\', special[b[i]])
+		b = b[i+1:]
+	}
+}
+
+// appendBinaryText appends bytes as a literal of bytes. The server reads the
+// literal's end in the connection's charset; no byte that ends or escapes is
+// ever part of a longer character of UTF-8.
+func appendBinaryText(dst, b []byte) []byte {
+	return appendQuoted(append(dst, "_binary"...), b)
+}
+
+// escapeTail escapes dst[start:] in place for a quoted literal.
+func escapeTail(dst []byte, start int) []byte {
+	n := 0
+	for _, c := range dst[start:] {
+		if isSpecial[c] {
+			n++
+		}
+	}
+	if n == 0 {
+		return dst
+	}
+	r := len(dst) - 1
+	for range n {
+		dst = append(dst, 0)
+	}
+	for w := len(dst) - 1; r >= start; r-- {
+		if c := dst[r]; isSpecial[c] {
+			dst[w], dst[w-1] = special[c], '\\'
+			w -= 2
+		} else {
+			dst[w] = c
+			w--
+		}
+	}
+	return dst
+}
+
+// validText reports whether every text of an array is UTF-8.
+func validText(elems []replication.Value) bool {
+	for _, e := range elems {
+		switch e.Kind() {
+		case replication.KindString, replication.KindJSON, replication.KindDecimal:
+			if !utf8.Valid(e.Bytes()) {
+				return false
+			}
+		}
+	}
+	return true
+}
