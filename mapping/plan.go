@@ -106,30 +106,18 @@ func (pl *planner) compile(ctx context.Context, t *replication.Table) (*plan, er
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{table: t, topic: topic, fields: make([]string, len(t.Columns)), complete: cfg.Unchanged == UnchangedFail}
+	p := &plan{table: t, topic: topic, complete: cfg.Unchanged == UnchangedFail}
 	if cfg.Unchanged == UnchangedOmit {
 		maybeOmitted(specs, columns)
 	}
 	namespace, name := pl.router.recordName(id, topic)
-	schema, names, err := avro.RecordSchema(namespace, name, "", specs)
-	if err != nil {
-		return nil, refuseSchema(t, err)
-	}
-	for i, s := range specs {
-		p.fields[s.Source] = names[i]
-	}
-	if cfg.Unchanged == UnchangedOmit {
-		if schema, err = avro.WithOmitted(schema); err != nil {
-			return nil, refuseSchema(t, err)
-		}
-	}
-	valueID, err := pl.registry.ID(ctx, topic+"-value", schema)
+	p.value, err = pl.valueEncoder(ctx, t, topic+"-value", recordSchema{
+		namespace: namespace, name: name, omitted: cfg.Unchanged == UnchangedOmit, specs: specs,
+	})
 	if err != nil {
 		return nil, err
 	}
-	if p.value, err = avro.NewEncoder(schema, valueID, specs); err != nil {
-		return nil, refuseSchema(t, err)
-	}
+	p.fields = p.value.FieldNames(len(t.Columns))
 	if err := pl.compileKey(ctx, p, cfg, columns, specs, namespace, name); err != nil {
 		return nil, err
 	}
@@ -159,7 +147,8 @@ func (pl *planner) compileKey(ctx context.Context, p *plan, cfg *TableConfig, co
 	fields := make([]avro.FieldSpec, len(columns))
 	for i, c := range columns {
 		fields[i] = specs[slices.IndexFunc(specs, func(s avro.FieldSpec) bool { return s.Source == c })]
-		fields[i].Column.NotNull, fields[i].Column.TypeName = true, ""
+		c := &fields[i].Column
+		c.NotNull, c.TypeName, c.ID, c.HasMissing, c.Missing = true, "", "", false, ""
 	}
 	if k.schema = cfg.Key.Schema; k.mode == KeySchema {
 		if _, err := avro.NewEncoder(k.schema, 0, fields); err != nil {

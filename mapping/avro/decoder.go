@@ -136,7 +136,8 @@ func compileRead(f *field) (readStep, replication.Column) {
 	if original := f.prop(propName); original != "" {
 		c.Name = original
 	}
-	c.TypeName = f.prop(propType)
+	c.TypeName, c.ID = f.prop(propType), f.prop(propColumn)
+	c.Missing, c.HasMissing = f.props[propMissing].(string)
 	return s, c
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/sr"
 
@@ -46,10 +47,19 @@ func (r *Registry) refuse(subject string, err error) error {
 			Remedy:  "set registry.username and registry.password, or registry.token, to ones that may read and write subjects",
 		}
 	case http.StatusConflict:
+		allow := "curl -X PUT -H 'Content-Type: application/vnd.schemaregistry.v1+json' --data '{\"compatibility\":\"NONE\"}' " + config
+		if strings.HasSuffix(subject, "-key") {
+			return &replication.Refusal{
+				Problem: fmt.Sprintf("subject %s: the columns or types of the table's key have changed, and the schema registry rejects the new key as incompatible: %s", subject, answer.Error()),
+				Remedy: "the records under the old keys stay in the topic, so let the table begin a new one: take it out of the configuration, start and stop, then add it with another topic (tables: topic); its rows are read again" +
+					"; or, where the old records do no harm, allow the change: " + allow,
+			}
+		}
 		return &replication.Refusal{
 			Problem: fmt.Sprintf("subject %s: the schema registry rejects the table's new schema as incompatible: %s", subject, answer.Error()),
-			Remedy: "either allow the change: curl -X PUT -H 'Content-Type: application/vnd.schemaregistry.v1+json' --data '{\"compatibility\":\"NONE\"}' " + config +
-				"; or give the table another topic (tables: topic) so that the new schema starts a new subject; or register a schema that fits by hand and set registry.mode: lookup",
+			Remedy: "either allow the change: " + allow +
+				"; or give the table another topic (tables: topic) so that the new schema starts a new subject" +
+				"; or register by hand a version that old and new rows fit (the field's type then is a union, as [\"null\",\"long\",\"string\"]): rows are written by that",
 		}
 	case http.StatusUnprocessableEntity:
 		return &replication.Refusal{

@@ -18,6 +18,10 @@ const (
 	// propKind, on a field, tells what a string holds (or the strings of an
 	// array): "decimal" or "json".
 	propKind = "cdc.kind"
+	// propColumn, on a field, is replication.Column's ID.
+	propColumn = "cdc.column"
+	// propMissing, on a field, is replication.Column's Missing.
+	propMissing = "cdc.missing"
 )
 
 // maxPrecision is the largest precision of a decimal that the codec reads or
@@ -33,6 +37,8 @@ type FieldSpec struct {
 	Column replication.Column
 	// Source is the index of the column in a row.
 	Source int
+	// Aliases are the Avro names that the field had before.
+	Aliases []string
 }
 
 // RecordSchema returns the schema of a record with a field per spec, in their
@@ -118,6 +124,21 @@ func appendField(b []byte, avroName string, f FieldSpec) ([]byte, error) {
 	if f.Column.TypeName != "" {
 		b = append(b, `,"`+propType+`":`...)
 		b = appendQuoted(b, f.Column.TypeName)
+	}
+	if len(f.Aliases) > 0 {
+		aliases, err := json.Marshal(f.Aliases)
+		if err != nil {
+			return nil, fmt.Errorf("write aliases: %w", err)
+		}
+		b = append(append(b, `,"aliases":`...), aliases...)
+	}
+	if f.Column.ID != "" {
+		b = append(b, `,"`+propColumn+`":`...)
+		b = appendQuoted(b, f.Column.ID)
+	}
+	if f.Column.HasMissing {
+		b = append(b, `,"`+propMissing+`":`...)
+		b = appendQuoted(b, f.Column.Missing)
 	}
 	if kind == replication.KindJSON || kind == replication.KindDecimal && !boundedDecimal(f.Column) {
 		b = append(b, `,"`+propKind+`":"`+kind.String()+`"`...)
