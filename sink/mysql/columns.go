@@ -114,10 +114,7 @@ func (b *builder) sqlType(f *sink.Field) string {
 	case replication.KindTimestamp:
 		return fmt.Sprintf("datetime(%d)", fraction(c.TypeName))
 	case replication.KindUUID:
-		if b.server.uuid() {
-			return "uuid"
-		}
-		return "char(36) CHARACTER SET ascii COLLATE ascii_bin"
+		return "char(36) CHARACTER SET ascii COLLATE ascii_bin" // MariaDB's uuid refuses some
 	}
 	if f.Key {
 		if length == 0 {

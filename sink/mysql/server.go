@@ -52,6 +52,17 @@ func (t *TLS) load(addr string) (*tls.Config, error) {
 	return conf, nil
 }
 
+// unverified encrypts and believes the server whoever it is. It also takes the
+// key exchange of servers that know no newer one than RSA's (MySQL 8.0.15).
+func unverified() *tls.Config {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} //nolint:gosec // as clients of MySQL do by default
+	for _, s := range tls.CipherSuites() {
+		conf.CipherSuites = append(conf.CipherSuites, s.ID)
+	}
+	conf.CipherSuites = append(conf.CipherSuites, tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_128_GCM_SHA256)
+	return conf
+}
+
 // parseURL reads mysql://user:password@host:port/database?tls=…&socket=…, or
 // the same with mariadb://. tls is preferred (the default: encrypted without
 // verification when the server can), false, true (verified) or skip-verify;
@@ -84,12 +95,16 @@ func parseURL(text string) (*mysql.Config, error) {
 	if u.Port() != "" {
 		m.Addr = u.Host
 	}
-	m.TLSConfig = "preferred"
+	m.TLS, m.AllowFallbackToPlaintext = unverified(), true
 	for k, v := range u.Query() {
 		switch k {
 		case "tls":
 			switch v[0] {
-			case "preferred", "false", "true", "skip-verify":
+			case "preferred":
+			case "skip-verify":
+				m.AllowFallbackToPlaintext = false
+			case "false", "true":
+				m.TLS, m.AllowFallbackToPlaintext = nil, false
 				m.TLSConfig = v[0]
 			default:
 				return nil, fmt.Errorf("tls=%s is none of preferred, false, true, skip-verify", v[0])
@@ -101,7 +116,7 @@ func parseURL(text string) (*mysql.Config, error) {
 		}
 	}
 	if m.Net == "unix" {
-		m.TLSConfig = "false"
+		m.TLS, m.TLSConfig, m.AllowFallbackToPlaintext = nil, "false", false
 	} else if u.Hostname() == "" {
 		return nil, errors.New("it names no host")
 	}
@@ -165,6 +180,3 @@ func (s *server) exact() string {
 	}
 	return "utf8mb4_bin"
 }
-
-// uuid reports whether there is a type of that name.
-func (s *server) uuid() bool { return s.mariadb && s.atLeast(10, 7, 0) }

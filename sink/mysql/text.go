@@ -184,12 +184,16 @@ func appendArray(dst []byte, elems []replication.Value, bits uint8) []byte {
 	return append(dst, ']')
 }
 
+// short are the bytes that a string of JSON escapes by two characters, and the
+// second of them.
+var short = [256]byte{'"': '"', '\\': '\\', '\n': 'n', '\r': 'r', '\t': 't'}
+
 // escapeJSON escapes dst[start:] in place for a string of JSON.
 func escapeJSON(dst []byte, start int) []byte {
 	grow := 0
 	for _, c := range dst[start:] {
 		switch {
-		case c == '"' || c == '\\':
+		case short[c] != 0:
 			grow++
 		case c < ' ':
 			grow += 5
@@ -204,8 +208,8 @@ func escapeJSON(dst []byte, start int) []byte {
 	}
 	for w := len(dst) - 1; r >= start; r-- {
 		switch c := dst[r]; {
-		case c == '"' || c == '\\':
-			dst[w], dst[w-1] = c, '\\'
+		case short[c] != 0:
+			dst[w], dst[w-1] = short[c], '\\'
 			w -= 2
 		case c < ' ':
 			copy(dst[w-5:], []byte{'\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15]})

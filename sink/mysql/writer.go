@@ -23,10 +23,13 @@ import (
 
 // Config says which database to write to, and what may be changed in it.
 type Config struct {
-	// URL is mysql://user:password@host:3306/database, or mariadb://…; see
-	// ParseURL.
+	// URL is mysql://user:password@host:3306/database, or mariadb://…, with the
+	// parameters tls (preferred, the default: encrypted without verification
+	// where the server can; false, true, skip-verify) and socket (the path of a
+	// unix socket).
 	URL secret.String
-	// TLS, when not nil, verifies the server by it.
+	// TLS, when not nil, verifies the server by it; the URL's tls then does not
+	// matter.
 	TLS *TLS
 	// CreateTables allows CREATE TABLE for topics that have none, AddColumns
 	// ALTER TABLE … ADD COLUMN for fields that have none.
