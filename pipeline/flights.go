@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -19,6 +20,7 @@ type flight struct {
 	err     error  // written by done before the flight is handed to landed
 	tallies []tally
 	commits []int64 // commit time of each transaction, µs since 1970; none of a snapshot's
+	outbox  int64   // commit time of the first message of an outbox, 0 without one
 	done    func(error)
 	spare   int // how many times in a row little of the memory was used
 }
@@ -41,9 +43,10 @@ type flights struct {
 
 	mu      sync.Mutex
 	tracker tracker
-	landed  []*flight // settled by the producer, not yet taken
-	free    []*flight // last in, first out: what is warm is used again
-	aloft   int       // flights handed to the producer and not settled
+	landed  []*flight      // settled by the producer, not yet taken
+	free    []*flight      // last in, first out: what is warm is used again
+	outbox  []outboxFlight // flights with messages of outboxes that the tracker has not passed, in order
+	aloft   int            // flights handed to the producer and not settled
 	records int
 	bytes   int
 	closed  bool // nothing more takes off
@@ -94,6 +97,9 @@ func (fs *flights) takeOff(f *flight, position replication.Position) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	f.number = fs.tracker.add(position, commit)
+	if f.outbox != 0 {
+		fs.outbox = append(fs.outbox, outboxFlight{f.number, f.outbox})
+	}
 	fs.aloft++
 	fs.records += f.rows
 	fs.bytes += f.cost
@@ -144,6 +150,11 @@ func (fs *flights) settle(landed []*flight) (safe replication.Position) {
 		fs.free = append(fs.free, f)
 	}
 	safe = fs.tracker.pass()
+	passed := 0
+	for passed < len(fs.outbox) && fs.outbox[passed].number < fs.tracker.head {
+		passed++
+	}
+	fs.outbox = slices.Delete(fs.outbox, 0, passed)
 	fs.mu.Unlock()
 	signal(fs.room)
 	return safe
@@ -163,7 +174,25 @@ func (f *flight) recycle() {
 		f.records = mapping.Records{}
 	}
 	f.records.Reset()
-	f.tallies, f.commits = f.tallies[:0], f.commits[:0]
+	f.tallies, f.commits, f.outbox = f.tallies[:0], f.commits[:0], 0
+}
+
+// outboxFlight is a flight with messages of outboxes, and the commit time of its
+// first one, µs since 1970.
+type outboxFlight struct {
+	number uint64
+	commit int64
+}
+
+// oldestOutbox is the commit time of the first message of an outbox that is not
+// acknowledged, µs since 1970; 0 when there is none.
+func (fs *flights) oldestOutbox() int64 {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if len(fs.outbox) == 0 {
+		return 0
+	}
+	return fs.outbox[0].commit
 }
 
 // load is how much is in flight.

@@ -47,6 +47,9 @@ func (f *flight) count() {
 		if r.Routing != nil {
 			at = r.Routing.Commit
 			t.outbox = true
+			if f.outbox == 0 {
+				f.outbox = at
+			}
 		}
 		if at != commit && r.Op != replication.OpRead {
 			commit = at
@@ -64,7 +67,10 @@ type seriesKey struct {
 	op    replication.Op
 }
 
-type series struct{ rows, bytes prometheus.Counter }
+type series struct {
+	rows, bytes prometheus.Counter
+	outbox      prometheus.Counter // nil for rows
+}
 
 const maxSeries = 10_000
 
@@ -72,6 +78,7 @@ const maxSeries = 10_000
 type metrics struct {
 	rows, bytes *prometheus.CounterVec
 	errors      *prometheus.CounterVec // by the reader
+	outbox      *prometheus.CounterVec
 	latency     prometheus.Histogram
 	others      []prometheus.Collector
 	series      map[seriesKey]series
@@ -88,6 +95,9 @@ func newMetrics(p *Pipeline) *metrics {
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cdc_capture_row_errors_total", Help: "Rows that could not become records, by what was done: stop, dead-letter or skip.",
 		}, []string{"table", "action"}),
+		outbox: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cdc_outbox_published_total", Help: "Messages of outboxes acknowledged by the broker.",
+		}, []string{"topic"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "cdc_capture_commit_to_acknowledged_seconds",
 			Help:    "Time from a transaction's commit to the broker's acknowledgement of the batch it is in; one observation a transaction and batch, none for rows of a snapshot.",
@@ -104,6 +114,13 @@ func newMetrics(p *Pipeline) *metrics {
 		func() float64 { return float64(p.flights.load().records) })
 	gauge("cdc_capture_lag_seconds", "Age of the oldest commit that has been read and not acknowledged; 0 when there is none. While the source is not connected, at least the time since the last progress.",
 		func() float64 { return p.lag(time.Now()).Seconds() })
+	gauge("cdc_outbox_oldest_unpublished_seconds", "Age of the oldest committed message of an outbox that has been read and not acknowledged; 0 when there is none.",
+		func() float64 {
+			if c := p.flights.oldestOutbox(); c != 0 {
+				return max(0, time.Since(time.UnixMicro(c)).Seconds())
+			}
+			return 0
+		})
 	gauge("cdc_capture_checkpoint_timestamp_seconds", "When the last position was saved, Unix time; 0 before the first.",
 		func() float64 {
 			_, at, _ := p.saves.last()
@@ -127,7 +144,7 @@ func (m *metrics) register(r prometheus.Registerer) (unregister func(), err erro
 			r.Unregister(c)
 		}
 	}
-	for _, c := range append([]prometheus.Collector{m.rows, m.bytes, m.errors, m.latency}, m.others...) {
+	for _, c := range append([]prometheus.Collector{m.rows, m.bytes, m.errors, m.outbox, m.latency}, m.others...) {
 		if err := r.Register(c); err != nil {
 			unregister()
 			return nil, fmt.Errorf("register metrics: %w", err)
@@ -148,11 +165,17 @@ func (m *metrics) published(f *flight, now time.Time) {
 				clear(m.series)
 			}
 			name, op := t.table.String(), t.op.String()
-			s = series{m.rows.WithLabelValues(name, t.topic, op), m.bytes.WithLabelValues(name, t.topic, op)}
+			s = series{m.rows.WithLabelValues(name, t.topic, op), m.bytes.WithLabelValues(name, t.topic, op), nil}
+			if t.outbox {
+				s.outbox = m.outbox.WithLabelValues(t.topic)
+			}
 			m.series[k] = s
 		}
 		s.rows.Add(float64(t.rows))
 		s.bytes.Add(float64(t.bytes))
+		if s.outbox != nil {
+			s.outbox.Add(float64(t.rows))
+		}
 	}
 	micros := now.UnixMicro()
 	for _, c := range f.commits {

@@ -8,8 +8,6 @@ import (
 	"math"
 	"strconv"
 	"unsafe"
-
-	"cdc/replication"
 )
 
 var (
@@ -342,6 +340,12 @@ func (s *JSONScratch) plainNumber(b []byte) ([]byte, error) {
 	return out, nil
 }
 
+// IsUUID reports whether b is a UUID as text.
+func IsUUID(b []byte) bool {
+	_, ok := parseUUIDText(b)
+	return ok
+}
+
 // parseUUIDText reads 8-4-4-4-12 hexadecimal digits.
 func parseUUIDText(b []byte) (u [16]byte, ok bool) {
 	if len(b) != 36 || b[8] != '-' || b[13] != '-' || b[18] != '-' || b[23] != '-' {
@@ -355,9 +359,4 @@ func parseUUIDText(b []byte) (u [16]byte, ok bool) {
 		n += (part[1] - part[0]) / 2
 	}
 	return u, true
-}
-
-// appendInstant appends a time in ISO 8601, in UTC.
-func appendInstant(dst []byte, micros int64) []byte {
-	return appendTimeText(dst, replication.KindTimestampTZ, micros)
 }

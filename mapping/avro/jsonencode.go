@@ -218,7 +218,7 @@ func (s *JSONScratch) absent(dst []byte, f *jsonField) ([]byte, error) {
 	if s.fills(f) {
 		tok := token{jsonString, s.fill.MessageID}
 		if f.fill == fillTimestamp {
-			tok.text = appendInstant(s.text[:0], s.fill.Timestamp)
+			tok.text = AppendInstant(s.text[:0], s.fill.Timestamp)
 			s.text = tok.text
 		}
 		before := len(dst)

@@ -1,5 +1,7 @@
 package avro
 
+import "cdc/replication"
+
 // isoTime is a time read from text.
 type isoTime struct {
 	seconds int64 // since 1970-01-01 00:00:00, in UTC where a zone was named
@@ -58,6 +60,19 @@ func parseISO(b []byte) (t isoTime, ok bool) {
 		t.seconds -= sign * offset
 	}
 	return t, !r.bad && r.done()
+}
+
+// ParseInstant reads a time in ISO 8601 and returns it in microseconds since
+// 1970-01-01 UTC. Without a zone it is UTC.
+func ParseInstant(b []byte) (micros int64, ok bool) {
+	t, ok := parseISO(b)
+	return t.seconds*1e6 + t.nanos/1e3, ok && t.clock
+}
+
+// AppendInstant appends a time of so many microseconds since 1970-01-01 UTC in
+// ISO 8601.
+func AppendInstant(dst []byte, micros int64) []byte {
+	return appendTimeText(dst, replication.KindTimestampTZ, micros)
 }
 
 // parseClock reads a time of day: 12:30, 12:30:00, 12:30:00.123456.
