@@ -148,6 +148,7 @@ func (pl *planner) compileKey(ctx context.Context, p *plan, cfg *TableConfig, co
 	for i, c := range columns {
 		fields[i] = specs[slices.IndexFunc(specs, func(s avro.FieldSpec) bool { return s.Source == c })]
 		c := &fields[i].Column
+		c.BaseType = ""
 		c.NotNull, c.TypeName, c.ID, c.HasMissing, c.Missing = true, "", "", false, ""
 	}
 	if k.schema = cfg.Key.Schema; k.mode == KeySchema {

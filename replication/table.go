@@ -42,6 +42,10 @@ type Column struct {
 	// TypeName is the source's own name of the type with its modifiers, as the
 	// source prints it: "numeric(12,2)", "character varying(40)", "mood".
 	TypeName string
+	// BaseType is the name of the type that TypeName is a domain over, all the
+	// way down, in the same form; of a KindArray that of the elements. Empty when
+	// there is no domain.
+	BaseType string
 	// ID stays the same when the column is renamed, and no other column of the
 	// source ever has it; "" is not known.
 	ID string

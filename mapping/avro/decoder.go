@@ -132,7 +132,7 @@ func (d *Decoder) Decode(body []byte, dst []replication.Value, mem *Memory) erro
 
 func compileRead(f *field) (readStep, replication.Column) {
 	s, c := compileReadNode(f.node, f.prop(propKind))
-	c.Name = f.name
+	c.Name, c.BaseType = f.name, f.prop(propBase)
 	if original := f.prop(propName); original != "" {
 		c.Name = original
 	}

@@ -13,6 +13,8 @@ import (
 const (
 	// propName, on a field or a record, is the name that Avro does not allow.
 	propName = "cdc.name"
+	// propBase, on a field, is replication.Column's BaseType: "integer".
+	propBase = "cdc.base"
 	// propType, on a field, is the source's own type: "character varying(40)".
 	propType = "cdc.type"
 	// propKind, on a field, tells what a string holds (or the strings of an
@@ -120,6 +122,10 @@ func appendField(b []byte, avroName string, f FieldSpec) ([]byte, error) {
 	if avroName != f.Name {
 		b = append(b, `,"`+propName+`":`...)
 		b = appendQuoted(b, f.Name)
+	}
+	if f.Column.BaseType != "" {
+		b = append(b, `,"`+propBase+`":`...)
+		b = appendQuoted(b, f.Column.BaseType)
 	}
 	if f.Column.TypeName != "" {
 		b = append(b, `,"`+propType+`":`...)

@@ -205,7 +205,10 @@ func (c *catalog) shape(ctx context.Context, schema, name string, identity byte,
 			return nil, fmt.Errorf("table %s: column %q: %w", t, w.Name, err)
 		}
 		if slices.Contains(asText, w.Name) || known == nil && c.wasText(schema, name, w.Name, col.TypeName) {
-			col = replication.Column{Kind: replication.KindString, TypeName: col.TypeName}
+			if col.Kind == replication.KindArray && col.BaseType != "" {
+				col.BaseType += "[]"
+			}
+			col = replication.Column{Kind: replication.KindString, TypeName: col.TypeName, BaseType: col.BaseType}
 		}
 		col.Name, col.Identity = w.Name, w.Identity
 		if same := info.column(w.Name); same != nil {

@@ -52,12 +52,16 @@ func TestCatalogTable(t *testing.T) {
 		elem.Name, elem.TypeName, elem.Elem, elem.Kind = name, typ, elem.Kind, replication.KindArray
 		return elem
 	}
+	over := func(base string, c replication.Column) replication.Column {
+		c.BaseType = base
+		return c
+	}
 	want := &replication.Table{Schema: "public", Name: "t", Key: []int{1, 0}, Columns: []replication.Column{
 		{Name: "b", Kind: replication.KindString, TypeName: "text", NotNull: true, Identity: true},
 		{Name: "a", Kind: replication.KindInt, Bits: 32, TypeName: "integer", NotNull: true, Identity: true},
 		dec("n", "numeric", 0, 0), dec("n1", "numeric(5,0)", 5, 0), dec("n2", "numeric(3,-2)", 3, -2), dec("n3", "numeric(2,4)", 2, 4),
-		str("v", "character varying(40)"), str("m", "mood"), dec("p", "price", 12, 2),
-		array("ps", "prices", dec("", "", 12, 2)), array("na", "numeric(7,3)[]", dec("", "", 7, 3)),
+		str("v", "character varying(40)"), str("m", "mood"), over("numeric(12,2)", dec("p", "price", 12, 2)),
+		over("numeric(12,2)", array("ps", "prices", dec("", "", 12, 2))), array("na", "numeric(7,3)[]", dec("", "", 7, 3)),
 		array("ia", "smallint[]", replication.Column{Kind: replication.KindInt, Bits: 16}),
 		str("pr", "pair"), array("pra", "pair[]", str("", "")), str("ov", "oidvector"), str("bx", "box[]"),
 		{Name: "tz", Kind: replication.KindTimestampTZ, TypeName: "timestamp(3) with time zone"},

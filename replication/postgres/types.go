@@ -60,6 +60,12 @@ func (c *catalog) column(ctx context.Context, typeOID uint32, typmod, dims int32
 	if err != nil {
 		return col, err
 	}
+	baseType := ""
+	if base != typeOID {
+		if baseType, err = c.typeName(ctx, base, mod); err != nil {
+			return col, err
+		}
+	}
 	if t.Elem != 0 {
 		elem, elemMod, et, err := c.base(ctx, t.Elem, mod)
 		if err != nil {
@@ -70,11 +76,16 @@ func (c *catalog) column(ctx context.Context, typeOID uint32, typmod, dims int32
 		} else {
 			col = scalar(elem, elemMod)
 			col.Elem, col.Kind = col.Kind, replication.KindArray
+			if elem != t.Elem || base != typeOID {
+				if baseType, err = c.typeName(ctx, elem, elemMod); err != nil {
+					return col, err
+				}
+			}
 		}
 	} else {
 		col = scalar(base, mod)
 	}
-	col.TypeName = name
+	col.TypeName, col.BaseType = name, baseType
 	return col, nil
 }
 

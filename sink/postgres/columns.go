@@ -39,14 +39,20 @@ const identifier = `(?:[a-z_][a-z0-9_]{0,62}|"(?:[^"\x00]|""){1,126}")`
 type userTypes map[string]string
 
 // sqlType returns the type for a new column: the source's own where it is a
-// built-in one or one that the target has too, else one that holds every value
-// of the neutral kind.
+// built-in one or one that the target has too, else what a domain is over, else
+// one that holds every value of the neutral kind.
 func (u userTypes) sqlType(c replication.Column) string {
-	if typeGrammar.MatchString(c.TypeName) {
-		return c.TypeName
+	base := c.BaseType
+	if base != "" && c.Kind == replication.KindArray {
+		base += "[]"
 	}
-	if m := userGrammar.FindStringSubmatch(c.TypeName); m != nil && u[m[1]] != "" {
-		return u[m[1]] + m[2] + m[3]
+	for _, name := range []string{c.TypeName, base} {
+		if typeGrammar.MatchString(name) {
+			return name
+		}
+		if m := userGrammar.FindStringSubmatch(name); m != nil && u[m[1]] != "" {
+			return u[m[1]] + m[2] + m[3]
+		}
 	}
 	if c.Kind == replication.KindArray {
 		e := c
@@ -68,9 +74,13 @@ WHERE t.oid = to_regtype(n.name) AND t.typtype IN ('b', 'c', 'd', 'e', 'm', 'r')
 // learnTypes looks up the types that the shape's columns have in the source and
 // that are not PostgreSQL's own.
 func (w *Writer) learnTypes(ctx context.Context, s *sink.Shape) error {
+	var all []string
 	for _, f := range s.Fields {
-		m := userGrammar.FindStringSubmatch(f.TypeName)
-		if m == nil || typeGrammar.MatchString(f.TypeName) || w.types[m[1]] != "" {
+		all = append(all, f.TypeName, f.BaseType)
+	}
+	for _, name := range all {
+		m := userGrammar.FindStringSubmatch(name)
+		if m == nil || typeGrammar.MatchString(name) || w.types[m[1]] != "" {
 			continue
 		}
 		// The source prints the schema when its search_path does not have it.
