@@ -38,6 +38,7 @@ func (c *Config) complete(d *decoder) {
 	}
 	c.completeSource(d)
 	c.completeTables(d)
+	c.completeOutbox(d)
 	c.Map.complete(d)
 	c.Kafka.complete(d)
 	c.Registry.complete(d)
@@ -72,7 +73,7 @@ func (c *Config) completeSource(d *decoder) {
 	if p == nil {
 		return
 	}
-	if !d.given("tables") {
+	if !d.given("tables") && !d.given("outbox") {
 		d.at("source", "tables is missing: which tables to capture")
 	}
 	own := "cdc_" + strings.ReplaceAll(c.Name, "-", "_")
@@ -388,9 +389,7 @@ func (c *Config) completeSinks(d *decoder) {
 				d.at(at, "%q is neither a topic's name nor a regular expression between slashes", topic)
 			}
 		}
-		if s.Postgres != nil {
-			s.Postgres.URL = d.withPassword(path+".postgres", s.Postgres.URL, s.Postgres.Password)
-		}
+		s.completeTarget(d, path)
 		if s.DeadLetterTopic == "" {
 			s.DeadLetterTopic = c.DeadLetterTopic
 		} else if !topicForm.MatchString(s.DeadLetterTopic) {
@@ -407,4 +406,58 @@ func (c *Config) completeSinks(d *decoder) {
 			}
 		}
 	}
+}
+
+// completeTarget looks for the one target that a sink has.
+func (s *Sink) completeTarget(d *decoder, path string) {
+	var targets []string
+	for _, name := range []string{"postgres", "mysql", "mariadb"} {
+		if d.given(path + "." + name) {
+			targets = append(targets, name)
+		}
+	}
+	switch {
+	case len(targets) == 0:
+		d.at(path, "postgres, mysql or mariadb is missing: which database to write to")
+	case len(targets) > 1:
+		d.at(path+"."+targets[1], "cannot stand beside %s: a sink writes to one database", targets[0])
+	}
+	if s.Postgres != nil {
+		s.Postgres.URL = d.withPassword(path+".postgres", s.Postgres.URL, s.Postgres.Password)
+		if s.Schema == "" {
+			s.Schema = "public"
+		}
+	}
+	for name, m := range map[string]*MySQLSink{"mysql": s.MySQL, "mariadb": s.MariaDB} {
+		if m != nil {
+			m.URL = d.mysqlURL(path+"."+name, m.URL, m.Password)
+			m.TLS.complete(d, path+"."+name+".tls")
+		}
+	}
+}
+
+// mysqlURL puts a password into a mysql:// or mariadb:// URL.
+func (d *decoder) mysqlURL(path string, conn, password secret.String) secret.String {
+	field := path + ".url"
+	if !d.given(field) {
+		field += "_file"
+	}
+	if !d.given(field) || d.hasProblem(field) {
+		return conn
+	}
+	u, err := url.Parse(conn.Reveal())
+	switch e, ok := errors.AsType[*url.Error](err); {
+	case conn.Reveal() == "":
+		d.at(field, "has no value")
+	case ok && strings.ContainsAny(e.Err.Error(), `"`):
+		d.at(field, "not a URL: a character needs escaping; put the password into password or password_file")
+	case ok:
+		d.at(field, "not a URL: %v", e.Err)
+	case u.Scheme != "mysql" && u.Scheme != "mariadb":
+		d.at(field, "must be mysql://user@host:3306/database or mariadb://user@host:3306/database")
+	case !password.IsZero():
+		u.User = url.UserPassword(u.User.Username(), password.Reveal())
+		return secret.New(u.String())
+	}
+	return conn
 }

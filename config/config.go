@@ -23,6 +23,7 @@ type Config struct {
 	Name            string
 	Source          Source
 	Tables          []Table
+	Outbox          []Outbox
 	Map             Map
 	Kafka           Kafka
 	Registry        Registry
@@ -145,6 +146,7 @@ type Sink struct {
 	Group           string
 	Topics          []string
 	Postgres        *PostgresSink
+	MySQL, MariaDB  *MySQLSink
 	Schema          string
 	CreateTables    bool
 	AddColumns      bool
@@ -159,6 +161,13 @@ type Sink struct {
 type PostgresSink struct {
 	URL      secret.String // with the password in it
 	Password secret.String
+}
+
+// MySQLSink is a MySQL or MariaDB database to write to.
+type MySQLSink struct {
+	URL      secret.String // with the password in it
+	Password secret.String
+	TLS      *TLS
 }
 
 // SinkTable says where one topic goes.

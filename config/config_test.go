@@ -275,3 +275,27 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestMySQLSink: the password goes into the URL, whatever is in it, and the
+// database is left to the URL.
+func TestMySQLSink(t *testing.T) {
+	const file = `
+name: shop
+kafka: embedded
+registry: embedded
+sinks:
+  - {name: a, topics: [t], mysql: {url: "mysql://u@h:3306/d?tls=true", password: "p@:/%"}}
+  - {name: b, topics: [t], schema: other, mariadb: {url: "mariadb://u:x@h/d", tls: {insecure: true}}}
+`
+	c, err := Parse("cdc.yml", []byte(file), func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := c.Sinks[0], c.Sinks[1]
+	if got := a.MySQL.URL.Reveal(); got != "mysql://u:p%40%3A%2F%25@h:3306/d?tls=true" || a.Schema != "" || a.MariaDB != nil || a.Postgres != nil {
+		t.Errorf("%s, schema %q", got, a.Schema)
+	}
+	if got := b.MariaDB.URL.Reveal(); got != "mariadb://u:x@h/d" || b.Schema != "other" || !b.MariaDB.TLS.Insecure {
+		t.Errorf("%s, %+v", got, b.MariaDB)
+	}
+}

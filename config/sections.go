@@ -7,6 +7,7 @@ func (c *Config) declare(o *object) {
 	o.text("name", &c.Name, "Name of the connector: names slot, publication, client id and checkpoint. Lower case letters, digits, - and _; at most 50. Do not change it later: under another name cdc starts from nothing.").required()
 	o.section("source", "The database to capture from. Leave it out where only sinks run.", c.Source.declare)
 	list(o, "tables", "The tables to capture. An item may be the table's name alone.", &c.Tables, (*Table).declare).textForFirst()
+	list(o, "outbox", "Outboxes: tables, or messages in the log, whose rows are events for topics. An item may be the table's name alone.", &c.Outbox, (*Outbox).declare).textForFirst()
 	o.section("map", "How rows become records.", c.Map.declare)
 	o.section("kafka", "The Kafka cluster. The word embedded, in place of the mapping, starts a broker inside this process: for development on one machine, without replication, reachable from this machine only.", c.Kafka.declare).
 		or(func(string) { c.Kafka.Embedded = true }, "embedded").required()
@@ -114,8 +115,10 @@ func (s *Sink) declare(o *object) {
 	o.text("name", &s.Name, "Name of the sink in logs and metrics. Lower case letters, digits, - and _; at most 50.").required()
 	o.text("group", &s.Group, "Consumer group; its offsets stand in the target too. Sinks of one group share the partitions.").note("cdc_ and the name")
 	o.texts("topics", &s.Topics, `Topics: names, or regular expressions between slashes that match whole names: '/public\..*/'.`).required()
-	optional(o, "postgres", "A PostgreSQL target.", &s.Postgres, (*PostgresSink).declare).required()
-	o.text("schema", &s.Schema, "Schema of tables for which nothing else is said, and of the table of offsets.").defaults("public")
+	optional(o, "postgres", "A PostgreSQL target. A sink has this, or mysql, or mariadb.", &s.Postgres, (*PostgresSink).declare)
+	optional(o, "mysql", "A MySQL target.", &s.MySQL, (*MySQLSink).declare)
+	optional(o, "mariadb", "A MariaDB target.", &s.MariaDB, (*MySQLSink).declare)
+	o.text("schema", &s.Schema, "Schema of tables for which nothing else is said, and of the table of offsets; with MySQL and MariaDB the database.").note("public; with MySQL and MariaDB the URL's database")
 	o.flag("create_tables", &s.CreateTables, "Create tables that are missing.").defaults("true")
 	o.flag("add_columns", &s.AddColumns, "Add columns that are missing. With false, fields without a column are left out.").defaults("true")
 	o.text("offsets_table", &s.OffsetsTable, "Table of the offsets, in schema; created when absent.").defaults("cdc_offsets")
@@ -128,6 +131,12 @@ func (s *Sink) declare(o *object) {
 func (p *PostgresSink) declare(o *object) {
 	o.secret("url", &p.URL, docURL).required()
 	o.secret("password", &p.Password, docPassword)
+}
+
+func (m *MySQLSink) declare(o *object) {
+	o.secret("url", &m.URL, "mysql://user@host:3306/database, or mariadb://…. Parameters: tls (preferred, the default: encrypted but not verified where the server can; false, true, skip-verify) and socket (path of a unix socket).").required()
+	o.secret("password", &m.Password, docPassword)
+	tlsField(o, &m.TLS)
 }
 
 func (t *SinkTable) declare(o *object) {

@@ -12,7 +12,6 @@ import (
 	"cdc/replication"
 	"cdc/replication/postgres"
 	cdcsink "cdc/sink"
-	sinkpg "cdc/sink/postgres"
 )
 
 type checkCmd struct {
@@ -59,7 +58,7 @@ func (c *checkCmd) Run(a *app) error {
 	look(s.registry.Check)
 	for _, sink := range conf.Sinks {
 		look(func(ctx context.Context) []replication.Finding {
-			return append(under("sink "+sink.Name, sinkpg.Check(ctx, s.sinkTarget(sink))), cdcsink.Check(ctx, s.sink(sink))...)
+			return append(under("sink "+sink.Name, s.sinkTarget(sink).check(ctx)), cdcsink.Check(ctx, s.sink(sink))...)
 		})
 	}
 	if a.ctx.Err() != nil {

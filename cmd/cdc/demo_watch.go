@@ -15,7 +15,6 @@ import (
 
 	"cdc/kafka"
 	"cdc/mapping"
-	sinkpg "cdc/sink/postgres"
 )
 
 // watch is a consumer beside the sink: it measures when changes arrive, and
@@ -114,7 +113,7 @@ func (d *demo) settle(ctx context.Context, w *watch, l *load) error {
 	if err != nil {
 		return err
 	}
-	target, err := sinkpg.Open(ctx, s.sinkTarget(d.conf.Sinks[0]))
+	target, err := s.sinkTarget(d.conf.Sinks[0]).open(ctx)
 	if err != nil {
 		return fmt.Errorf("wait for the target: %w", err)
 	}

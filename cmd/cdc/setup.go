@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -16,8 +17,10 @@ import (
 	"cdc/mapping"
 	"cdc/mapping/avro"
 	"cdc/producer"
+	"cdc/replication"
 	"cdc/replication/postgres"
 	"cdc/sink"
+	sinkmysql "cdc/sink/mysql"
 	sinkpg "cdc/sink/postgres"
 )
 
@@ -159,20 +162,42 @@ func (s *setup) capture() captureSetup {
 	}
 }
 
-func (s *setup) sinkTarget(c config.Sink) sinkpg.Config {
-	return sinkpg.Config{
+// sinkTarget is the database that a sink writes to.
+type sinkTarget struct {
+	open  func(context.Context) (sink.Writer, error)
+	check func(context.Context) []replication.Finding
+}
+
+func (s *setup) sinkTarget(c config.Sink) sinkTarget {
+	if m := cmp.Or(c.MySQL, c.MariaDB); m != nil {
+		target := sinkmysql.Config{
+			URL: m.URL, CreateTables: c.CreateTables, AddColumns: c.AddColumns,
+			Schema: c.Schema, OffsetsTable: c.OffsetsTable, Logger: s.log,
+		}
+		if t := m.TLS; t != nil {
+			target.TLS = &sinkmysql.TLS{CAFile: t.CA, CertFile: t.Cert, KeyFile: t.Key, ServerName: t.ServerName, Insecure: t.Insecure}
+		}
+		return sinkTarget{
+			open:  func(ctx context.Context) (sink.Writer, error) { return sinkmysql.Open(ctx, target) },
+			check: func(ctx context.Context) []replication.Finding { return sinkmysql.Check(ctx, target) },
+		}
+	}
+	target := sinkpg.Config{
 		URL: c.Postgres.URL, CreateTables: c.CreateTables, AddColumns: c.AddColumns,
 		Schema: c.Schema, OffsetsTable: c.OffsetsTable, Logger: s.log,
+	}
+	return sinkTarget{
+		open:  func(ctx context.Context) (sink.Writer, error) { return sinkpg.Open(ctx, target) },
+		check: func(ctx context.Context) []replication.Finding { return sinkpg.Check(ctx, target) },
 	}
 }
 
 func (s *setup) sink(c config.Sink) sink.Config {
 	k := s.kafka
 	k.ClientID = "cdc-sink-" + c.Name
-	target := s.sinkTarget(c)
 	out := sink.Config{
 		Name: c.Name, Group: c.Group, Kafka: k, Topics: c.Topics, Registry: s.registry,
-		Writer:  func(ctx context.Context) (sink.Writer, error) { return sinkpg.Open(ctx, target) },
+		Writer:  s.sinkTarget(c).open,
 		OnError: c.OnError, DeadLetterTopic: c.DeadLetterTopic,
 		BatchRows: c.Batch.Rows, BatchBytes: c.Batch.Bytes, MaxWait: c.Batch.Wait,
 		DefaultSchema: c.Schema, Logger: s.log, Registerer: s.registerer, DrainTimeout: s.config.DrainTimeout,

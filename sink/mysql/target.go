@@ -128,7 +128,7 @@ func newColumn(i int, f *sink.Field, d *described) column {
 	return c
 }
 
-// parseLabels reads the labels out of enum('a','it''s').
+// parseLabels reads the labels out of enum('a','it”s').
 func parseLabels(typ string) labels {
 	_, list, _ := strings.Cut(typ, "(")
 	out := labels{}
