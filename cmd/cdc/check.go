@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cdc/mapping"
+	"cdc/outbox/route"
 	"cdc/producer"
 	"cdc/replication"
 	"cdc/replication/postgres"
@@ -100,6 +101,7 @@ func checkTopics(ctx context.Context, s *setup) []replication.Finding {
 	if err != nil {
 		return []replication.Finding{{Level: replication.LevelError, Subject: "tables", Problem: err.Error(), Remedy: "correct the sections map and tables of the configuration"}}
 	}
+	topics = append(topics, route.Topics(s.outbox())...)
 	return producer.Check(ctx, s.producer(), producerTopics(topics))
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"cdc/mapping"
+	"cdc/outbox/route"
 	"cdc/pipeline"
 	"cdc/producer"
 	"cdc/replication/postgres"
@@ -25,6 +26,8 @@ type captureSetup struct {
 	Name            string // of the connector: the key of its checkpoint
 	Source          postgres.Config
 	Mapping         mapping.Config
+	Outbox          route.Config
+	DeadLetters     bool // something may go there
 	Producer        producer.Config
 	CheckpointTopic string
 	InFlightBytes   int
@@ -38,7 +41,11 @@ type captureSetup struct {
 func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) (err error) {
 	state := startState{name: "starting"}
 	watch(state.health)
-	mapper, err := mapping.New(s.Mapping)
+	rows, err := mapping.New(s.Mapping)
+	if err != nil {
+		return usageError{err}
+	}
+	mapper, err := routed(s.Outbox, rows)
 	if err != nil {
 		return usageError{err}
 	}
@@ -46,6 +53,7 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 	if err != nil {
 		return usageError{err}
 	}
+	topics = append(topics, route.Topics(s.Outbox)...)
 	prod, err := producer.New(ctx, s.Producer)
 	if err != nil {
 		return usageError{err}
@@ -73,8 +81,8 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 		Connected: func() bool { return source.Stats().Connected },
 		Logger:    s.Logger, Registerer: s.Registerer,
 	}
-	if s.Producer.OnError == producer.OnErrorDeadLetter {
-		config.OnError, config.DeadLetters = pipeline.OnErrorDeadLetter, prod.DeadLetters()
+	if config.OnError = s.Producer.OnError; s.DeadLetters {
+		config.DeadLetters = prod.DeadLetters()
 	}
 	p := pipeline.New(config)
 	watch(func() health {

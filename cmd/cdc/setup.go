@@ -100,6 +100,7 @@ func (s *setup) source() postgres.Config {
 			Key: keyColumns(t.Key), Keyless: t.Key.Mode == config.KeyNone, Toast: postgres.Toast(t.Toast), AsText: t.AsText,
 		})
 	}
+	s.captureOutboxes(&p)
 	return p
 }
 
@@ -156,7 +157,8 @@ func (s *setup) producer() producer.Config {
 
 func (s *setup) capture() captureSetup {
 	return captureSetup{
-		Name: s.config.Name, Source: s.source(), Mapping: s.mapping(), Producer: s.producer(),
+		Name: s.config.Name, Source: s.source(), Mapping: s.mapping(), Outbox: s.outbox(), Producer: s.producer(),
+		DeadLetters:     deadLetters(s.config),
 		CheckpointTopic: s.config.Kafka.CheckpointTopic, DrainTimeout: s.config.DrainTimeout,
 		Logger: s.log, Registerer: s.registerer,
 	}

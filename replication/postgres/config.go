@@ -38,6 +38,9 @@ type TableConfig struct {
 	Key []string
 	// Keyless says that the records shall have no key.
 	Keyless bool
+	// Ordered reads the snapshot in the order of the primary key, as the events
+	// of an outbox need it.
+	Ordered bool
 	// Toast is the policy for unchanged large values.
 	Toast Toast
 	// AsText names columns whose values travel as the text that PostgreSQL

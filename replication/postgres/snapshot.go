@@ -163,7 +163,11 @@ SELECT coalesce(sum(greatest(l.reltuples, 0)), 0)::bigint FROM pg_catalog.pg_par
 // copySQL reads the published columns and rows of the table. The direct form is
 // quicker and reads the table alone, without those that inherit from it.
 func copySQL(t *tableState, columns string) string {
-	if t.info.Kind == relTable && t.filter == "" && columns != "" {
+	order := ""
+	if t.Ordered && len(t.info.Key) > 0 {
+		order = " ORDER BY " + quoteAll(t.info.Key)
+	}
+	if t.info.Kind == relTable && t.filter == "" && columns != "" && order == "" {
 		return "COPY " + t.sql() + " (" + columns + ") TO STDOUT"
 	}
 	var b strings.Builder
@@ -175,7 +179,7 @@ func copySQL(t *tableState, columns string) string {
 	if t.filter != "" {
 		b.WriteString(" WHERE " + t.filter)
 	}
-	b.WriteString(") TO STDOUT")
+	b.WriteString(order + ") TO STDOUT")
 	return b.String()
 }
 
