@@ -113,7 +113,7 @@ func capture(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Publication = "cap"
-	w, err := startReplication(ctx, conn, cfg.Slot, cfg.pluginOptions(), from)
+	w, err := startReplication(ctx, conn, cfg.Slot, cfg.pluginOptions(false), from)
 	if err != nil {
 		t.Fatal(err)
 	}

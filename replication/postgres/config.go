@@ -68,7 +68,16 @@ type Config struct {
 	// and after a wait for a slot in use: who had it may have saved a newer one
 	// meanwhile, as in a rolling deployment, and From would be older than the
 	// slot. May be nil.
-	Reload     func(context.Context) (replication.Position, error)
+	Reload func(context.Context) (replication.Position, error)
+	// NoStreaming leaves transactions that are too large for the server's memory
+	// (logical_decoding_work_mem) on its disk until they commit. Else the server
+	// sends them while they are in progress, and they are kept here: in
+	// SpillMemory bytes together (0 = 16 MiB), then in files without a name in
+	// SpillDir ("" = the system's folder for temporary files).
+	NoStreaming bool
+	SpillMemory int
+	SpillDir    string
+
 	BatchBytes int           // budget of a Batch in bytes; 0 = 1 MiB
 	SlotWait   time.Duration // how long to wait for a slot in use before refusing; 0 = 30 s
 	Logger     *slog.Logger  // nil discards
@@ -90,8 +99,9 @@ type Progress struct {
 }
 
 const (
-	defaultBatchBytes = 1 << 20
-	defaultSlotWait   = 30 * time.Second
+	defaultBatchBytes  = 1 << 20
+	defaultSpillMemory = 16 << 20
+	defaultSlotWait    = 30 * time.Second
 )
 
 // complete checks c by itself and fills the defaults in.
@@ -101,6 +111,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.BatchBytes <= 0 {
 		c.BatchBytes = defaultBatchBytes
+	}
+	if c.SpillMemory <= 0 {
+		c.SpillMemory = defaultSpillMemory
 	}
 	if c.SlotWait <= 0 {
 		c.SlotWait = defaultSlotWait

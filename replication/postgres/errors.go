@@ -30,6 +30,7 @@ const (
 	codeLockTimeout        = "55P03"
 	codeCanceled           = "57014"
 	codeUndefinedFile      = "58P01"
+	classInternal          = "XX"
 )
 
 // sqlState returns the SQLSTATE of the server's error in err, or "".

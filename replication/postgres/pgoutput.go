@@ -173,14 +173,21 @@ func (d *decoder) begin(c *cursor) error {
 		return errors.New("transaction begins inside another")
 	}
 	commit := pglogrepl.LSN(c.u64())
-	d.time = int64(c.u64()) + pgEpoch
-	d.xid = c.u32()
+	time := int64(c.u64())
+	xid := c.u32()
 	if c.err != nil {
 		return c.err
 	}
+	return d.enter(xid, commit, time)
+}
+
+// enter opens the transaction xid that committed at time, in microseconds since
+// pgEpoch.
+func (d *decoder) enter(xid uint32, commit pglogrepl.LSN, time int64) error {
 	if commit == 0 {
 		return errors.New("commit position is zero")
 	}
+	d.xid, d.time = xid, time+pgEpoch
 	d.commit, d.index, d.skip = commit, 0, 0
 	switch {
 	case commit < d.end:
@@ -204,6 +211,12 @@ func (d *decoder) committed(c *cursor, b *batch) error {
 	case commit != d.commit || end <= commit:
 		return fmt.Errorf("commit %s to %s does not fit", commit, end)
 	}
+	d.leave(commit, end, b)
+	return nil
+}
+
+// leave closes the open transaction, whose commit record lies between the two.
+func (d *decoder) leave(commit, end pglogrepl.LSN, b *batch) {
 	d.commit, d.index, d.skip = 0, 0, 0
 	if commit >= d.partCommit {
 		d.partCommit, d.partIndex = 0, 0
@@ -211,7 +224,6 @@ func (d *decoder) committed(c *cursor, b *batch) error {
 	if end > d.end {
 		d.end, b.end = end, end
 	}
-	return nil
 }
 
 // relation returns the relation of that OID.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -70,7 +71,12 @@ func (s *stream) drain(ctx context.Context, w *walConn) error {
 				return err
 			}
 		case 'E':
-			return serverError(body)
+			err := serverError(body)
+			if w.streaming && strings.HasPrefix(sqlState(err), classInternal) {
+				s.whole = max(w.received, s.dec.end)
+				err = fmt.Errorf("%w: %w", errWhole, err)
+			}
+			return err
 		case 'N', 'S': // a notice, a setting
 		case 'c', 'C', 'Z':
 			return fmt.Errorf("the server ended the stream: %w", io.ErrUnexpectedEOF)
@@ -131,8 +137,13 @@ func (s *stream) copyData(ctx context.Context, w *walConn, body []byte, owned bo
 			return fmt.Errorf("read replication stream: %w", c.err)
 		}
 		w.received = max(w.received, start)
-		if len(c.b) > 0 && c.b[0] == msgRelation {
-			return s.relation(ctx, c.b)
+		if len(c.b) > 0 {
+			switch kind := c.b[0]; {
+			case s.progress.takes(kind):
+				return s.takeProgress(ctx, w, c.b)
+			case kind == msgRelation:
+				return s.relation(ctx, c.b)
+			}
 		}
 		return s.dec.decode(c.b, owned, s.cur)
 	case 'k':

@@ -41,7 +41,7 @@ const (
 	idleInterval = 10 * time.Second
 	idleBytes    = 16 << 20
 	// handOver is how many bytes of an unfinished transaction are worth waking
-	// the consumer; in protocol 1 its rest is on the way.
+	// the consumer: it has committed, its rest is on the way or in a spool.
 	handOver = 64 << 10
 )
 
@@ -54,6 +54,9 @@ type stream struct {
 	positions positionText
 	relations *relations
 	dec       *decoder // of run
+	progress  progress // of run
+	// whole is where transactions may come in progress again; of run.
+	whole pglogrepl.LSN
 
 	cancel context.CancelFunc
 	done   chan struct{} // closed when run has ended
@@ -88,6 +91,7 @@ func startStream(c streamConfig) *stream {
 		positions:    newPositionText(c.snapshots),
 		relations:    newRelations(c.catalog, c.snapshots),
 		dec:          newDecoder(c.from),
+		progress:     progress{spools: newSpools(c.cfg.SpillDir, c.cfg.SpillMemory)},
 		cancel:       cancel,
 		done:         make(chan struct{}),
 		ready:        make(chan struct{}, 1),
@@ -229,6 +233,7 @@ var errClosing = errors.New("stream is closed")
 // run connects, receives, and does so again after errors that pass.
 func (s *stream) run(ctx context.Context) {
 	defer close(s.done)
+	defer s.progress.restart()
 	var retry backoff
 	down := false // the state as it was logged last
 	for {
@@ -252,11 +257,14 @@ func (s *stream) run(ctx context.Context) {
 			s.mu.Unlock()
 			return
 		}
-		if !down {
+		if errors.Is(err, errWhole) {
+			s.log.Info(err.Error(), "up_to", s.whole.String())
+		} else if !down {
 			s.log.Warn("replication connection is lost, reconnecting", "slot", s.cfg.Slot, "error", err)
 			down = true
 		}
 		s.dec.restart()
+		s.progress.restart()
 		s.mu.Lock()
 		s.inTx = s.dec.open()
 		s.mu.Unlock()
@@ -272,7 +280,7 @@ func (s *stream) run(ctx context.Context) {
 func (s *stream) retriable(err error, retry *backoff) bool {
 	if sqlState(err) != codeInUse {
 		retry.busySince = time.Time{}
-		return transient(err)
+		return transient(err) || errors.Is(err, errWhole)
 	}
 	if retry.busySince.IsZero() {
 		retry.busySince = time.Now()
@@ -320,7 +328,12 @@ func (s *stream) connect(ctx context.Context) (*walConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return startReplication(ctx, conn, s.cfg.Slot, s.cfg.pluginOptions(), s.dec.end)
+	streaming := !s.cfg.NoStreaming && s.dec.end > s.whole
+	w, err := startReplication(ctx, conn, s.cfg.Slot, s.cfg.pluginOptions(streaming), s.dec.end)
+	if err == nil {
+		w.streaming = streaming
+	}
+	return w, err
 }
 
 // checkSlot refuses what would leave changes out: the server begins at the

@@ -34,8 +34,10 @@ const (
 type walConn struct {
 	conn net.Conn // TLS, or the lowWaterConn itself
 	low  *lowWaterConn
-	r    *wireReader
-	out  []byte
+	// streaming says that transactions in progress come.
+	streaming bool
+	r         *wireReader
+	out       []byte
 
 	every    time.Duration // between two status updates
 	due      time.Time     // of the next
@@ -102,11 +104,19 @@ func statusEvery(ctx context.Context, conn *pgconn.PgConn) (time.Duration, error
 }
 
 // pluginOptions is what pgoutput is asked for: PostgreSQL manual, "Logical
-// Streaming Replication Parameters".
-func (c *Config) pluginOptions() string {
+// Streaming Replication Parameters". With streaming transactions come while they
+// are in progress.
+func (c *Config) pluginOptions(streaming bool) string {
 	// The replication commands know no backslashes.
 	literal := func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-	options := "proto_version '1', publication_names " + literal(replication.QuoteIdentifier(c.Publication))
+	options := "publication_names " + literal(replication.QuoteIdentifier(c.Publication))
+	// What versions 3 and 4 add is for slots with two-phase commit, and for
+	// those who apply a transaction before it has committed.
+	if streaming {
+		options += ", proto_version '2', streaming 'on'"
+	} else {
+		options += ", proto_version '1'"
+	}
 	if len(c.Messages) > 0 {
 		options += ", messages 'true'"
 	}
