@@ -22,6 +22,8 @@ type Field struct {
 	// the schema tells it (property cdc.type), else "".
 	replication.Column
 	Key bool // part of the row's key
+	// Aliases are names that the column had before, the newest first.
+	Aliases []string
 }
 
 // Shape is what a topic's records look like under one pair of schemas. It is

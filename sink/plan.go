@@ -100,9 +100,11 @@ func (t *topic) compile(ctx context.Context, schemas SchemaSource, keyID, valueI
 	p.shape = &Shape{Topic: t.cfg.Topic, Schema: t.cfg.Schema, Table: t.cfg.Table, KeysOnly: valueID == noSchema}
 	var err error
 	if valueID != noSchema {
-		if p.value, _, err = decoder(ctx, schemas, valueID); err != nil {
+		var schema *avro.Schema
+		if p.value, schema, err = decoder(ctx, schemas, valueID); err != nil {
 			return nil, err
 		}
+		fields := schema.Fields() // one a column, of a record
 		for i, c := range p.value.Columns() {
 			if c.Name == "" {
 				return nil, faulty("value of schema id %d is no record", valueID)
@@ -114,7 +116,11 @@ func (t *topic) compile(ctx context.Context, schemas SchemaSource, keyID, valueI
 				return nil, faulty("two fields of schema id %d are column %q", valueID, c.Name)
 			}
 			p.byName[c.Name] = i
-			p.shape.Fields = append(p.shape.Fields, Field{Column: c})
+			f := Field{Column: c}
+			for _, alias := range fields[i].Aliases {
+				f.Aliases = append(f.Aliases, avro.Original(alias))
+			}
+			p.shape.Fields = append(p.shape.Fields, f)
 		}
 		p.nvalue = len(p.shape.Fields)
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"regexp"
+	"strconv"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/sr"
 )
@@ -36,18 +39,19 @@ type FieldInfo struct {
 	Missing    string
 }
 
-// Fields describes the fields of a record in their order; it returns none for
-// any other schema.
+// Fields describes the fields of a record in their order, OmittedField aside, as
+// Decoder.Columns does; it returns none for any other schema.
 func (s *Schema) Fields() []FieldInfo {
 	if s.root.typ != typeRecord {
 		return nil
 	}
-	list := make([]FieldInfo, 0, len(s.root.fields))
-	for i := range s.root.fields {
-		f := &s.root.fields[i]
-		if f.omitted() {
-			continue
-		}
+	fields := s.root.fields
+	if n := len(fields) - 1; n > 0 && fields[n].omitted() {
+		fields = fields[:n]
+	}
+	list := make([]FieldInfo, 0, len(fields))
+	for i := range fields {
+		f := &fields[i]
 		info := FieldInfo{
 			Name: f.name, Aliases: f.aliases, ID: f.prop(propColumn),
 			Nullable: f.node.typ == typeUnion && f.node.null >= 0,
@@ -69,4 +73,17 @@ func (e *Encoder) FieldNames(columns int) []string {
 		}
 	}
 	return names
+}
+
+var escapedRune = regexp.MustCompile(`_x([0-9A-F]{4}|[0-9A-F]{6})_`)
+
+// Original undoes Name for an identifier that is valid UTF-8.
+func Original(name string) string {
+	return escapedRune.ReplaceAllStringFunc(name, func(group string) string {
+		r, err := strconv.ParseUint(group[2:len(group)-1], 16, 32)
+		if err != nil || !utf8.ValidRune(rune(r)) {
+			return group
+		}
+		return string(rune(r))
+	})
 }

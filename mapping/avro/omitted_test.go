@@ -106,3 +106,23 @@ func TestOmittedIsNoColumn(t *testing.T) {
 		t.Errorf("%v, %v", d, err)
 	}
 }
+
+// TestFieldsAreColumns: both lists go together for any schema.
+func TestFieldsAreColumns(t *testing.T) {
+	omitted := `{"name":"o","type":["null",{"type":"array","items":"string"}],"default":null,"cdc.kind":"omitted"}`
+	for _, fields := range []string{omitted, omitted + `,{"name":"a","type":"int"}`, `{"name":"a","type":"int"},` + omitted, `{"name":"a","type":"int"}`} {
+		s, err := ParseSchema(`{"type":"record","name":"t","fields":[` + fields + `]}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := NewDecoder(s)
+		if err != nil || len(d.Columns()) != len(s.Fields()) {
+			t.Errorf("%s: %d columns, %d fields, %v", fields, len(d.Columns()), len(s.Fields()), err)
+		}
+	}
+	for _, name := range []string{"a", "größe", "_x0041_", "1st", "a b", "", "日本"} {
+		if got := Original(Name(name)); got != name && name != "" {
+			t.Errorf("%q became %q", name, got)
+		}
+	}
+}

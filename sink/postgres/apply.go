@@ -53,9 +53,13 @@ func (w *Writer) transact(ctx context.Context, group string, offsets []sink.Offs
 			}
 			t := &tx{careful: careful}
 			atCommit, err := w.try(ctx, group, offsets, t, immediate, body, tables)
+			followed, alterErr := w.allowNull(ctx, err, tables)
 			switch {
 			case err == nil:
 				return nil
+			case alterErr != nil:
+				return alterErr
+			case followed: // once more
 			case errors.Is(err, sink.ErrFenced):
 				if uncertain {
 					if done, err := w.applied(ctx, group, offsets); done || err != nil {

@@ -180,9 +180,15 @@ func (u userTypes) createTable(table string, s *sink.Shape) string {
 	return b.String()
 }
 
-// addColumn returns the statement that adds one column to a table.
+// addColumn returns the statement that adds one column to a table. What the
+// source's rows from before have there becomes the default: the target's rows
+// from before get it, and so do those of records that do not have the field.
 func (u userTypes) addColumn(table string, f sink.Field) string {
-	return fmt.Sprintf("ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s %s", table, replication.QuoteIdentifier(f.Name), u.sqlType(f.Column))
+	ddl := fmt.Sprintf("ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s %s", table, replication.QuoteIdentifier(f.Name), u.sqlType(f.Column))
+	if f.HasMissing {
+		ddl += " DEFAULT " + replication.QuoteLiteral(f.Missing)
+	}
+	return ddl
 }
 
 // tableName quotes a table's qualified name.

@@ -15,6 +15,7 @@ import (
 // The SQLSTATEs that decide something (manual, appendix A).
 const (
 	uniqueViolation    = "23505"
+	notNullViolation   = "23502"
 	undefinedColumn    = "42703"
 	undefinedTable     = "42P01"
 	duplicateTable     = "42P07"

@@ -108,7 +108,7 @@ func (l *loader) settle(ctx context.Context) error {
 	}
 	for _, r := range l.refused {
 		i := int(r.idx[0])
-		l.t.bad = append(l.t.bad, &sink.RowError{Shape: l.p.shape, Index: i, Tables: l.table, Origin: l.rows.Rows[i].Origin, Err: r.err})
+		l.t.bad = append(l.t.bad, &sink.RowError{Shape: l.p.shape, Index: i, Tables: l.table, Origin: l.rows.Rows[i].Origin, Err: l.hint(r.err)})
 	}
 	l.refused = nil
 	return nil

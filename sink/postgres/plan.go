@@ -21,9 +21,10 @@ type plan struct {
 	// column; the plan then is made anew now and then, in case it got one.
 	missing bool
 	made    time.Time
-	absent  bool   // there is no table, and a KeysOnly shape makes none
-	copied  bool   // some column's type has no array type, or flattens in one, or has another delimiter there: only COPY loads it
-	stage   string // the temp table of this connection, if it is made
+	hints   []string // what ALTER TABLE would have to do for columns that may not hold their field's values
+	absent  bool     // there is no table, and a KeysOnly shape makes none
+	copied  bool     // some column's type has no array type, or flattens in one, or has another delimiter there: only COPY loads it
+	stage   string   // the temp table of this connection, if it is made
 
 	// Optimistic COPY of new rows: after a unique violation it pauses for some
 	// batches, twice as many after each further one.
@@ -44,7 +45,7 @@ type column struct {
 	identity bool // GENERATED ALWAYS AS IDENTITY: can be inserted, not updated
 }
 
-const inspectSQL = `SELECT a.attname, format_type(a.atttypid, -1), t.typarray = 0 OR t.typcategory = 'A' OR t.typdelim <> ',', a.attgenerated <> '', a.attidentity = 'a'
+const inspectSQL = `SELECT a.attname, format_type(a.atttypid, -1), t.typarray = 0 OR t.typcategory = 'A' OR t.typdelim <> ',', a.attgenerated <> '', a.attidentity = 'a', format_type(a.atttypid, a.atttypmod)
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`
 
@@ -98,16 +99,26 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 	for _, c := range cols {
 		target[string(c[0])] = c
 	}
-	if cols, err = w.addColumns(ctx, p, target); err != nil {
-		return nil, err
-	}
-	for _, c := range cols {
-		target[string(c[0])] = c
+	for _, follow := range []func(context.Context, *plan, map[string][][]byte) (bool, error){w.rename, w.addColumns, w.widen} {
+		changed, err := follow(ctx, p, target)
+		if err != nil {
+			return nil, err
+		}
+		if !changed {
+			continue
+		}
+		if cols, err = w.query(ctx, inspectSQL, p.table); err != nil {
+			return nil, fmt.Errorf("inspect table %s: %w", p.table, err)
+		}
+		for _, c := range cols {
+			target[string(c[0])] = c
+		}
 	}
 	var ignored []string
 	keyed := 0
 	for i, f := range s.Fields {
-		c, ok := target[f.Name]
+		name := w.columnName(p, f.Name, target)
+		c, ok := target[name]
 		if f.Key {
 			keyed++
 		}
@@ -133,7 +144,7 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 		if string(c[2]) == "t" {
 			p.copied = true
 		}
-		col := column{field: i, name: replication.QuoteIdentifier(f.Name), typ: string(c[1]), bits: f.Bits, key: f.Key, identity: string(c[4]) == "t"}
+		col := column{field: i, name: replication.QuoteIdentifier(name), typ: string(c[1]), bits: f.Bits, key: f.Key, identity: string(c[4]) == "t"}
 		if f.Key {
 			p.key = append(p.key, len(p.cols))
 		}
@@ -167,6 +178,10 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 		p.pause, p.penalty = old.pause, old.penalty
 	}
 	w.plans[s] = p
+	if !s.KeysOnly {
+		w.last[p.table] = s
+	}
+	w.planned[s] = true
 	return p, nil
 }
 
@@ -218,13 +233,13 @@ func (w *Writer) createTable(ctx context.Context, p *plan) ([][][]byte, error) {
 	return w.query(ctx, inspectSQL, p.table)
 }
 
-func (w *Writer) addColumns(ctx context.Context, p *plan, target map[string][][]byte) ([][][]byte, error) {
+func (w *Writer) addColumns(ctx context.Context, p *plan, target map[string][][]byte) (bool, error) {
 	if !w.cfg.AddColumns || p.shape.KeysOnly {
-		return nil, nil
+		return false, nil
 	}
 	added := false
 	for _, f := range p.shape.Fields {
-		if _, ok := target[f.Name]; ok {
+		if _, ok := target[w.columnName(p, f.Name, target)]; ok {
 			continue
 		}
 		ddl := w.types.addColumn(p.table, f)
@@ -234,20 +249,17 @@ func (w *Writer) addColumns(ctx context.Context, p *plan, target map[string][][]
 			w.log.Info("added column", "table", p.table, "column", f.Name, "type", w.types.sqlType(f.Column))
 		case code == duplicateColumn || code == uniqueViolation:
 		case code == noPrivilege:
-			return nil, &replication.Refusal{
+			return false, &replication.Refusal{
 				Problem: fmt.Sprintf("table %s has no column %q for topic %s, and it may not be added", p.table, f.Name, p.shape.Topic),
 				Remedy:  ddl + " (as the table's owner, or add_columns: false to ignore the field)",
 				Err:     err,
 			}
 		default:
-			return nil, fmt.Errorf("add column %q to table %s: %w", f.Name, p.table, err)
+			return false, fmt.Errorf("add column %q to table %s: %w", f.Name, p.table, err)
 		}
 		added = true
 	}
-	if !added {
-		return nil, nil
-	}
-	return w.query(ctx, inspectSQL, p.table)
+	return added, nil
 }
 
 // requireUnique refuses a table on which ON CONFLICT has nothing to hold on to.

@@ -24,8 +24,10 @@ type Config struct {
 	// passfile, service file and unix sockets work as with libpq.
 	URL secret.String
 	// CreateTables allows CREATE TABLE for topics that have none, AddColumns
-	// ALTER TABLE … ADD COLUMN for fields that have none.
-	CreateTables, AddColumns bool
+	// ALTER TABLE … ADD COLUMN for fields that have none, AlterColumns that of
+	// columns which cannot follow their field otherwise: a wider type, NULL, another
+	// name.
+	CreateTables, AddColumns, AlterColumns bool
 	// Schema holds tables for which a topic names no other, and the offsets
 	// table. Defaults to "public".
 	Schema string
@@ -56,6 +58,9 @@ type Writer struct {
 	conn    *pgconn.PgConn // nil, or closed, between connections
 	offsets string         // quoted name of the offsets table
 	plans   map[*sink.Shape]*plan
+	planned map[*sink.Shape]bool         // those that ever had a plan
+	last    map[string]*sink.Shape       // by table: the shape planned last
+	renamed map[string]map[string]string // by table: columns that this Writer renamed, old name → new
 	types   userTypes
 	// prepared holds this connection's statements by their SQL.
 	prepared map[string]string
@@ -71,7 +76,9 @@ var _ sink.Writer = (*Writer)(nil)
 // person must do.
 func Open(ctx context.Context, cfg Config) (*Writer, error) {
 	cfg.defaults()
-	w := &Writer{cfg: cfg, log: cfg.Logger, offsets: tableName(cfg.Schema, cfg.OffsetsTable), plans: map[*sink.Shape]*plan{}}
+	w := &Writer{cfg: cfg, log: cfg.Logger, offsets: tableName(cfg.Schema, cfg.OffsetsTable), plans: map[*sink.Shape]*plan{},
+		planned: map[*sink.Shape]bool{}, last: map[string]*sink.Shape{}, renamed: map[string]map[string]string{},
+	}
 	if err := w.connect(ctx); err != nil {
 		return nil, err
 	}
