@@ -46,6 +46,13 @@ type Column struct {
 	// way down, in the same form; of a KindArray that of the elements. Empty when
 	// there is no domain.
 	BaseType string
+	// Labels are those of an enum (or of an array's elements), in their order,
+	// separated by commas; empty for every other type.
+	Labels string
+	// Default is the expression of the column's default, as the source prints
+	// it: "5", "nextval('orders_id_seq'::regclass)"; empty when there is none.
+	// What it evaluates to is in the rows already: it is for schemas only.
+	Default string
 	// ID stays the same when the column is renamed, and no other column of the
 	// source ever has it; "" is not known.
 	ID string

@@ -80,6 +80,7 @@ type columnInfo struct {
 	Missing    string
 	NotNull    bool
 	Generated  bool
+	Default    string // the expression, as the server prints it
 }
 
 // column returns the column of that name, or nil.
@@ -144,8 +145,9 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.r
 
 const columnsSQL = `
 SELECT a.attname, a.atttypid, a.atttypmod, a.attndims::int4, a.attnotnull, a.attgenerated <> '',
-       a.attnum, a.atthasmissing, coalesce((a.attmissingval::text::text[])[1], '')
-  FROM pg_catalog.pg_attribute a
+       a.attnum, a.atthasmissing, coalesce((a.attmissingval::text::text[])[1], ''),
+       CASE WHEN a.attgenerated = '' THEN coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '') ELSE '' END
+  FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
  WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum`
 
@@ -166,7 +168,7 @@ func readTable(ctx context.Context, conn *pgx.Conn, where string, args ...any) (
 		return t, fmt.Errorf("look up columns of table %s.%s: %w", t.Schema, t.Name, err)
 	}
 	t.Columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c columnInfo, err error) {
-		err = row.Scan(&c.Name, &c.TypeOID, &c.Typmod, &c.Dims, &c.NotNull, &c.Generated, &c.Number, &c.HasMissing, &c.Missing)
+		err = row.Scan(&c.Name, &c.TypeOID, &c.Typmod, &c.Dims, &c.NotNull, &c.Generated, &c.Number, &c.HasMissing, &c.Missing, &c.Default)
 		return c, err
 	})
 	if err != nil {
@@ -216,6 +218,7 @@ func (c *catalog) shape(ctx context.Context, schema, name string, identity byte,
 		}
 		if known != nil {
 			col.NotNull, col.HasMissing, col.Missing = known.NotNull, known.HasMissing, known.Missing
+			col.Default = known.Default
 		}
 		t.Columns[i] = col
 	}

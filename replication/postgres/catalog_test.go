@@ -60,7 +60,7 @@ func TestCatalogTable(t *testing.T) {
 		{Name: "b", Kind: replication.KindString, TypeName: "text", NotNull: true, Identity: true},
 		{Name: "a", Kind: replication.KindInt, Bits: 32, TypeName: "integer", NotNull: true, Identity: true},
 		dec("n", "numeric", 0, 0), dec("n1", "numeric(5,0)", 5, 0), dec("n2", "numeric(3,-2)", 3, -2), dec("n3", "numeric(2,4)", 2, 4),
-		str("v", "character varying(40)"), str("m", "mood"), over("numeric(12,2)", dec("p", "price", 12, 2)),
+		str("v", "character varying(40)"), {Name: "m", Kind: replication.KindString, TypeName: "mood", Labels: "sad,ok"}, over("numeric(12,2)", dec("p", "price", 12, 2)),
 		over("numeric(12,2)", array("ps", "prices", dec("", "", 12, 2))), array("na", "numeric(7,3)[]", dec("", "", 7, 3)),
 		array("ia", "smallint[]", replication.Column{Kind: replication.KindInt, Bits: 16}),
 		str("pr", "pair"), array("pra", "pair[]", str("", "")), str("ov", "oidvector"), str("bx", "box[]"),

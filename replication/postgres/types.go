@@ -16,6 +16,7 @@ type typeInfo struct {
 	BaseMod int32  // the domain's own modifier of its base, or -1
 	Elem    uint32 // of a true array, else 0
 	Dims    int32  // of a domain over an array: the dimensions it is declared with
+	Labels  string // of an enum, separated by commas
 }
 
 type typeMod struct {
@@ -75,7 +76,7 @@ func (c *catalog) column(ctx context.Context, typeOID uint32, typmod, dims int32
 			col.Kind = replication.KindString
 		} else {
 			col = scalar(elem, elemMod)
-			col.Elem, col.Kind = col.Kind, replication.KindArray
+			col.Elem, col.Kind, col.Labels = col.Kind, replication.KindArray, et.Labels
 			if elem != t.Elem || base != typeOID {
 				if baseType, err = c.typeName(ctx, elem, elemMod); err != nil {
 					return col, err
@@ -84,6 +85,7 @@ func (c *catalog) column(ctx context.Context, typeOID uint32, typmod, dims int32
 		}
 	} else {
 		col = scalar(base, mod)
+		col.Labels = t.Labels
 	}
 	col.TypeName, col.BaseType = name, baseType
 	return col, nil
@@ -163,8 +165,9 @@ func (c *catalog) typ(ctx context.Context, oid uint32) (typeInfo, error) {
 		return conn.QueryRow(ctx, `
 SELECT t.typbasetype, t.typtypmod,
        coalesce((SELECT e.oid FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid AND e.typdelim = ','), 0),
-       t.typndims
-  FROM pg_catalog.pg_type t WHERE t.oid = $1::oid`, oid).Scan(&t.Base, &t.BaseMod, &t.Elem, &t.Dims)
+       t.typndims,
+       coalesce((SELECT string_agg(l.enumlabel, ',' ORDER BY l.enumsortorder) FROM pg_catalog.pg_enum l WHERE l.enumtypid = t.oid), '')
+  FROM pg_catalog.pg_type t WHERE t.oid = $1::oid`, oid).Scan(&t.Base, &t.BaseMod, &t.Elem, &t.Dims, &t.Labels)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		// Dropped since: its values still come as text.
