@@ -150,6 +150,7 @@ type Sink struct {
 	Schema          string
 	CreateTables    bool
 	AddColumns      bool
+	AlterColumns    bool
 	OffsetsTable    string
 	OnError         string // stop, dead-letter or skip
 	DeadLetterTopic string

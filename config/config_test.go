@@ -94,7 +94,7 @@ func TestFull(t *testing.T) {
 		Sinks: []Sink{{
 			Name: "warehouse", Group: "cdc_warehouse", Topics: []string{"public.orders", `/public\.(customers|settings)/`},
 			Postgres: &PostgresSink{URL: secret.New("postgres://cdc:secret@warehouse:5432/warehouse"), Password: secret.New("secret")},
-			Schema:   "public", CreateTables: true, AddColumns: true, OffsetsTable: "cdc_offsets", OnError: "stop", DeadLetterTopic: "cdc_dead_letters",
+			Schema:   "public", CreateTables: true, AddColumns: true, AlterColumns: true, OffsetsTable: "cdc_offsets", OnError: "stop", DeadLetterTopic: "cdc_dead_letters",
 			Tables: []SinkTable{{Topic: "public.settings", Table: "shop_settings", Schema: "config", Key: []string{"name"}}},
 			Batch:  Batch{Rows: 20000, Bytes: 16 << 20},
 		}},

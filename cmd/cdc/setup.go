@@ -185,7 +185,7 @@ func (s *setup) sinkTarget(c config.Sink) sinkTarget {
 		}
 	}
 	target := sinkpg.Config{
-		URL: c.Postgres.URL, CreateTables: c.CreateTables, AddColumns: c.AddColumns,
+		URL: c.Postgres.URL, CreateTables: c.CreateTables, AddColumns: c.AddColumns, AlterColumns: c.AlterColumns,
 		Schema: c.Schema, OffsetsTable: c.OffsetsTable, Logger: s.log,
 	}
 	return sinkTarget{
