@@ -63,6 +63,7 @@ type Config struct {
 	// for every prefix that begins so. Empty: none. With messages Tables may be
 	// empty.
 	Messages []string
+	Failover Failover
 	From     replication.Position // the saved checkpoint, "" when there is none
 	// Reload reads the checkpoint once more during Open, before From is refused
 	// and after a wait for a slot in use: who had it may have saved a newer one
@@ -123,6 +124,13 @@ func (c Config) complete() (Config, error) {
 			Problem: fmt.Sprintf("slot name %q is not valid", c.Slot),
 			Remedy:  "choose 1 to 63 lower case letters, digits and underscores",
 		}
+	}
+	switch c.Failover {
+	case "":
+		c.Failover = FailoverAuto
+	case FailoverAuto, FailoverRequired, FailoverNever:
+	default:
+		return c, &replication.Refusal{Problem: fmt.Sprintf("failover %q does not exist", c.Failover), Remedy: "choose auto, required or never"}
 	}
 	if c.Publication == "" || len(c.Publication) > 63 {
 		return c, &replication.Refusal{

@@ -78,6 +78,12 @@ func transient(err error) bool {
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		return false
 	}
+	// No server of the URL is what target_session_attrs asks for: none yet.
+	for _, standby := range []error{errStandby, pgconn.ErrReadOnlyConnection, pgconn.ErrReadWriteConnection, pgconn.ErrPrimaryConnection, pgconn.ErrStandbyConnection} {
+		if errors.Is(err, standby) {
+			return true
+		}
+	}
 	if errors.Is(err, context.Canceled) {
 		return false
 	}

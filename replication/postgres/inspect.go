@@ -17,9 +17,11 @@ type inspection struct {
 	cfg    *Config
 	from   *position // the checkpoint; nil when there is none
 	server serverInfo
-	tables []tableState     // as cfg.Tables
-	pub    *publicationInfo // nil when there is none of that name
-	slot   *slotInfo        // nil when there is none of that name
+	// timeline is the server's, once identify has asked.
+	timeline int32
+	tables   []tableState     // as cfg.Tables
+	pub      *publicationInfo // nil when there is none of that name
+	slot     *slotInfo        // nil when there is none of that name
 
 	findings []replication.Finding
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pglogrepl"
@@ -16,11 +17,13 @@ import (
 // stream at LSN, and do not take changes of a table in Tables that committed
 // before its snapshot. It is immutable once it is shared.
 //
-// Its text is JSON: {"lsn":"0/16B3748","tables":{"public.orders":"0/16B0000"}}.
+// Its text is JSON: {"lsn":"0/16B3748","timeline":1,"tables":{"public.orders":"0/16B0000"}}.
 type position struct {
 	// LSN is the end of a commit, or an end of the log that the server named
 	// when nothing was open before it.
 	LSN pglogrepl.LSN
+	// Timeline is the server's timeline that LSN was read on; 0 is unknown.
+	Timeline int32
 	// Tables holds, by tableKey, the consistent point S of every table whose
 	// snapshot is complete: the snapshot has what transactions did whose commit
 	// record begins before S (Begin.final_lsn < S), the stream the rest.
@@ -41,8 +44,9 @@ func quoteDotted(s string) string {
 }
 
 type positionJSON struct {
-	LSN    string            `json:"lsn"`
-	Tables map[string]string `json:"tables,omitempty"`
+	LSN      string            `json:"lsn"`
+	Timeline int32             `json:"timeline,omitempty"`
+	Tables   map[string]string `json:"tables,omitempty"`
 }
 
 // parsePosition reads the text of a position that is not "".
@@ -55,7 +59,7 @@ func parsePosition(p replication.Position) (position, error) {
 	if err != nil {
 		return position{}, fmt.Errorf("read position %q: %w", string(p), err)
 	}
-	pos := position{LSN: lsn, Tables: make(map[string]pglogrepl.LSN, len(j.Tables))}
+	pos := position{LSN: lsn, Timeline: j.Timeline, Tables: make(map[string]pglogrepl.LSN, len(j.Tables))}
 	for name, text := range j.Tables {
 		if pos.Tables[name], err = pglogrepl.ParseLSN(text); err != nil {
 			return position{}, fmt.Errorf("read position %q: table %s: %w", string(p), name, err)
@@ -66,18 +70,23 @@ func parsePosition(p replication.Position) (position, error) {
 
 // text renders p; equal positions have equal texts.
 func (p position) text() replication.Position {
-	return newPositionText(p.Tables).at(p.LSN)
+	return newPositionText(p.Timeline, p.Tables).at(p.LSN)
 }
 
 // positionText renders positions that differ in their LSN only.
 type positionText struct{ tail string }
 
-func newPositionText(tables map[string]pglogrepl.LSN) positionText {
-	if len(tables) == 0 {
-		return positionText{tail: `"}`}
-	}
+func newPositionText(timeline int32, tables map[string]pglogrepl.LSN) positionText {
 	var b strings.Builder
-	b.WriteString(`","tables":{`)
+	b.WriteByte('"')
+	if timeline != 0 {
+		b.WriteString(`,"timeline":` + strconv.Itoa(int(timeline)))
+	}
+	if len(tables) == 0 {
+		b.WriteByte('}')
+		return positionText{tail: b.String()}
+	}
+	b.WriteString(`,"tables":{`)
 	for i, name := range slices.Sorted(maps.Keys(tables)) {
 		if i > 0 {
 			b.WriteByte(',')

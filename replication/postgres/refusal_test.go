@@ -376,7 +376,7 @@ func (d *testDB) activate(slot string) (pid string, release func()) {
 		d.t.Fatal(err)
 	}
 	// A temporary slot is in use for as long as its session lives.
-	if _, _, err := createSlot(context.Background(), conn, slot, true, false); err != nil {
+	if _, _, err := createSlot(context.Background(), conn, slot, slotOptions{temporary: true}); err != nil {
 		d.t.Fatal(err)
 	}
 	return d.text(`SELECT active_pid::text FROM pg_replication_slots WHERE slot_name = $1`, slot), func() { conn.Close(context.Background()) }

@@ -64,6 +64,12 @@ func setUpOnce(ctx context.Context, cfg *Config, cat *catalog) (*start, error) {
 		return nil, err
 	}
 	defer closeSoon(context.WithoutCancel(ctx), repl)
+	if err := insp.identify(ctx, repl); err != nil {
+		return nil, err
+	}
+	if err := insp.makeFailover(ctx, repl); err != nil {
+		return nil, err
+	}
 
 	conn, err := cat.s.open(ctx)
 	if err != nil {
@@ -98,7 +104,7 @@ func setUpOnce(ctx context.Context, cfg *Config, cat *catalog) (*start, error) {
 func (i *inspection) begin(ctx context.Context, cat *catalog, repl *pgconn.PgConn, todo []*tableState) (*start, error) {
 	cfg := i.cfg
 	if i.slot != nil && len(todo) == 0 {
-		return &start{pos: position{LSN: i.slot.Confirmed}, announce: true}, nil
+		return &start{pos: i.at(i.slot.Confirmed), announce: true}, nil
 	}
 	if i.slot != nil {
 		// A snapshot that broke off may have published rows that are gone by now:
@@ -107,19 +113,19 @@ func (i *inspection) begin(ctx context.Context, cat *catalog, repl *pgconn.PgCon
 		// changes end, for every row, in the state that the row has.
 		cfg.Logger.Warn("the slot exists but no checkpoint does: an earlier snapshot did not come to its end; it starts again, and the changes since the slot was made follow it",
 			"slot", cfg.Slot, "since", i.slot.Confirmed.String())
-		st, err := i.readAgain(ctx, cat, repl, todo, position{LSN: i.slot.Confirmed}, nil)
+		st, err := i.readAgain(ctx, cat, repl, todo, i.at(i.slot.Confirmed), nil)
 		if err == nil {
 			st.opening = true
 		}
 		return st, err
 	}
-	lsn, exported, err := createSlot(ctx, repl, cfg.Slot, false, len(todo) > 0)
+	lsn, exported, err := createSlot(ctx, repl, cfg.Slot, slotOptions{export: len(todo) > 0, failover: i.failoverSlot(), version: i.server.Version})
 	if err != nil {
 		return nil, i.refuseCreate(cfg.Slot, err)
 	}
 	cfg.Logger.Info("made slot", "slot", cfg.Slot, "position", lsn.String())
 	if len(todo) == 0 {
-		return &start{pos: position{LSN: lsn}, announce: true}, nil
+		return &start{pos: i.at(lsn), announce: true}, nil
 	}
 	snap, err := openSnapshot(ctx, cfg, cat, exported, lsn, todo)
 	if err != nil {
@@ -129,7 +135,7 @@ func (i *inspection) begin(ctx context.Context, cat *catalog, repl *pgconn.PgCon
 		}
 		return nil, err
 	}
-	return &start{pos: snap.completes(position{LSN: lsn}, nil), snap: snap, opening: true}, nil
+	return &start{pos: snap.completes(i.at(lsn), nil), snap: snap, opening: true}, nil
 }
 
 // resume starts from the checkpoint. Newly configured tables are read as of the
@@ -139,7 +145,8 @@ func (i *inspection) begin(ctx context.Context, cat *catalog, repl *pgconn.PgCon
 // read by a snapshot that broke off, as in begin.
 func (i *inspection) resume(ctx context.Context, cat *catalog, repl *pgconn.PgConn, todo, unpublished []*tableState) (*start, error) {
 	cfg := i.cfg
-	pos := position{LSN: i.from.LSN, Tables: map[string]pglogrepl.LSN{}}
+	pos := i.at(i.from.LSN)
+	pos.Tables = map[string]pglogrepl.LSN{}
 	for _, t := range cfg.Tables { // forget those that are no longer captured
 		name := tableKey(t.Schema, t.Name)
 		if s, ok := i.from.Tables[name]; ok {
@@ -157,7 +164,7 @@ func (i *inspection) resume(ctx context.Context, cat *catalog, repl *pgconn.PgCo
 func (i *inspection) readAgain(ctx context.Context, cat *catalog, repl *pgconn.PgConn, todo []*tableState, pos position, fresh []*tableState) (*start, error) {
 	cfg := i.cfg
 	name := clip(cfg.Slot, 50) + fmt.Sprintf("_tmp_%d", repl.PID())
-	lsn, exported, err := createSlot(ctx, repl, name, true, true)
+	lsn, exported, err := createSlot(ctx, repl, name, slotOptions{temporary: true, export: true, version: i.server.Version})
 	if err != nil {
 		return nil, i.refuseCreate(name, err)
 	}
@@ -185,7 +192,7 @@ func (s *snapshot) completes(p position, skipNothing map[string]bool) position {
 			tables[name] = p.LSN
 		}
 	}
-	return position{LSN: p.LSN, Tables: tables}
+	return position{LSN: p.LSN, Timeline: p.Timeline, Tables: tables}
 }
 
 // slotPoll is how often a slot in use is looked at.
@@ -235,20 +242,37 @@ func (i *inspection) errors() (all []replication.Finding) {
 	return all
 }
 
+// slotOptions say what slot to make, on a server of which version.
+type slotOptions struct {
+	temporary, export, failover bool
+	version                     int // server_version_num
+}
+
 // createSlot makes a logical slot over the replication protocol and returns its
 // consistent point, and the name of the snapshot exported there, which lives
 // until the next command on repl unless somebody took it over. The server waits
 // for the transactions that are running.
-func createSlot(ctx context.Context, repl *pgconn.PgConn, name string, temporary, export bool) (pglogrepl.LSN, string, error) {
+func createSlot(ctx context.Context, repl *pgconn.PgConn, name string, o slotOptions) (pglogrepl.LSN, string, error) {
 	sql := "CREATE_REPLICATION_SLOT " + replication.QuoteIdentifier(name)
-	if temporary {
+	if o.temporary {
 		sql += " TEMPORARY"
 	}
 	sql += " LOGICAL " + pgoutput
-	if export {
+	switch {
+	case o.version < 150000 && o.export:
 		sql += " EXPORT_SNAPSHOT"
-	} else {
+	case o.version < 150000:
 		sql += " NOEXPORT_SNAPSHOT"
+	case o.export:
+		sql += " (SNAPSHOT 'export'"
+	default:
+		sql += " (SNAPSHOT 'nothing'"
+	}
+	if o.failover {
+		sql += ", FAILOVER true"
+	}
+	if o.version >= 150000 {
+		sql += ")"
 	}
 	result, err := pglogrepl.ParseCreateReplicationSlot(repl.Exec(ctx, sql))
 	if err != nil {

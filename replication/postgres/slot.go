@@ -23,6 +23,9 @@ type slotInfo struct {
 	Retained  int64         // bytes of log that the server keeps because of it
 	WALStatus string        // reserved, extended, unreserved, lost
 	Invalid   string        // why it is invalidated, if it is and the server tells
+	Failover  bool          // standbys copy it
+	Synced    bool          // it is such a copy
+	TwoPhase  bool          // prepared transactions are sent when they are prepared
 	// Sent is how many transactions were decoded for readers of the slot. The
 	// server forgets it in a crash.
 	Sent int64
@@ -32,7 +35,8 @@ type slotInfo struct {
 func readSlot(ctx context.Context, conn *pgx.Conn, name string) (*slotInfo, error) {
 	s := &slotInfo{Name: name}
 	var confirmed string
-	// conflicting came with PostgreSQL 16, invalidation_reason with 17.
+	// conflicting came with PostgreSQL 16, invalidation_reason, failover and
+	// synced with 17.
 	err := conn.QueryRow(ctx, `
 SELECT coalesce(s.plugin::text, ''), coalesce(s.database::text, ''), s.temporary, coalesce(s.active_pid, 0),
        coalesce(s.confirmed_flush_lsn::text, '0/0'), coalesce(s.wal_status, ''),
@@ -41,9 +45,11 @@ SELECT coalesce(s.plugin::text, ''), coalesce(s.database::text, ''), s.temporary
        coalesce(pg_catalog.pg_wal_lsn_diff(
          CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
               ELSE pg_catalog.pg_current_wal_lsn() END, s.restart_lsn), 0)::bigint,
-       coalesce((SELECT n.total_txns FROM pg_catalog.pg_stat_replication_slots n WHERE n.slot_name = s.slot_name), 0)
+       coalesce((SELECT n.total_txns FROM pg_catalog.pg_stat_replication_slots n WHERE n.slot_name = s.slot_name), 0),
+       coalesce(to_jsonb(s) ->> 'failover' = 'true', false), coalesce(to_jsonb(s) ->> 'synced' = 'true', false), s.two_phase
   FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1::text`, name).
-		Scan(&s.Plugin, &s.Database, &s.Temporary, &s.ActivePID, &confirmed, &s.WALStatus, &s.Invalid, &s.Retained, &s.Sent)
+		Scan(&s.Plugin, &s.Database, &s.Temporary, &s.ActivePID, &confirmed, &s.WALStatus, &s.Invalid, &s.Retained, &s.Sent,
+			&s.Failover, &s.Synced, &s.TwoPhase)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -84,6 +90,11 @@ func refuseSlot(s *slotInfo, name, database string, from pglogrepl.LSN) *replica
 	case s.Database != database:
 		return &replication.Refusal{
 			Problem: fmt.Sprintf("slot %q belongs to database %q, not to %q", name, s.Database, database),
+			Remedy:  "configure another slot name, or drop it when nobody needs it: " + drop,
+		}
+	case s.TwoPhase:
+		return &replication.Refusal{
+			Problem: fmt.Sprintf("slot %q was made with two_phase: it sends transactions when they are prepared, which may still be rolled back", name),
 			Remedy:  "configure another slot name, or drop it when nobody needs it: " + drop,
 		}
 	case s.WALStatus == "lost" || s.Invalid != "":
@@ -131,6 +142,7 @@ func (i *inspection) inspectSlot(ctx context.Context, cat *catalog) error {
 		return err
 	}
 	subject := fmt.Sprintf("slot %q", i.cfg.Slot)
+	i.judgeFailover(subject)
 	var from pglogrepl.LSN
 	if i.from != nil {
 		from = i.from.LSN
@@ -145,6 +157,11 @@ func (i *inspection) inspectSlot(ctx context.Context, cat *catalog) error {
 		return nil //nolint:nilerr // a refusal is a finding
 	}
 	s := i.slot
+	if s != nil && s.Synced && i.server.Recovery {
+		i.add(replication.LevelError, subject, fmt.Sprintf("slot %q %v", s.Name, errStandby),
+			"promote the server, or name several hosts and target_session_attrs=read-write in the URL so that the primary is found")
+		return nil
+	}
 	if s == nil {
 		i.ok(subject, "does not exist yet: it will be made")
 		return nil

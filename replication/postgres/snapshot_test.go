@@ -499,7 +499,7 @@ func TestTableAltered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lsn, exported, err := createSlot(ctx, repl, cfg.Slot, true, true)
+		lsn, exported, err := createSlot(ctx, repl, cfg.Slot, slotOptions{temporary: true, export: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -132,7 +132,7 @@ func (s *Source) readSnapshot(st *start) error {
 		return nil
 	}
 	if st.opening {
-		if err := s.open(st.pos.LSN); err != nil {
+		if err := s.open(st.pos); err != nil {
 			st.snap.close(context.WithoutCancel(s.ctx))
 			return err
 		}
@@ -148,12 +148,12 @@ func (s *Source) readSnapshot(st *start) error {
 }
 
 // open hands out the Position of a start that has read nothing yet.
-func (s *Source) open(lsn pglogrepl.LSN) error {
+func (s *Source) open(pos position) error {
 	b, err := s.pool.get(s.ctx)
 	if err != nil {
 		return err
 	}
-	b.end, b.Position = lsn, position{LSN: lsn}.text()
+	b.end, b.Position = pos.LSN, position{LSN: pos.LSN, Timeline: pos.Timeline}.text()
 	return s.hand(b)
 }
 
@@ -243,6 +243,7 @@ func (s *Source) begin() bool {
 		cfg:       &s.cfg,
 		catalog:   s.catalog,
 		from:      s.pos.LSN,
+		timeline:  s.pos.Timeline,
 		snapshots: s.pos.Tables,
 		captured:  s.captured,
 		refetch:   s.fill,

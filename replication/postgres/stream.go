@@ -23,6 +23,8 @@ type streamConfig struct {
 	// from is where to resume: the end of a commit, or a confirmed end of the
 	// log. The server takes it as acknowledged.
 	from pglogrepl.LSN
+	// timeline is the server's that from lies on.
+	timeline int32
 	// snapshots holds, by tableKey, the consistent points of the tables'
 	// snapshots; it goes into every Position.
 	snapshots map[string]pglogrepl.LSN
@@ -88,7 +90,7 @@ func startStream(c streamConfig) *stream {
 	s := &stream{
 		streamConfig: c,
 		log:          c.cfg.Logger,
-		positions:    newPositionText(c.snapshots),
+		positions:    newPositionText(c.timeline, c.snapshots),
 		relations:    newRelations(c.catalog, c.snapshots),
 		dec:          newDecoder(c.from),
 		progress:     progress{spools: newSpools(c.cfg.SpillDir, c.cfg.SpillMemory)},
@@ -328,6 +330,10 @@ func (s *stream) connect(ctx context.Context) (*walConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.follow(ctx, conn); err != nil {
+		closeSoon(ctx, conn)
+		return nil, err
+	}
 	streaming := !s.cfg.NoStreaming && s.dec.end > s.whole
 	w, err := startReplication(ctx, conn, s.cfg.Slot, s.cfg.pluginOptions(streaming), s.dec.end)
 	if err == nil {
@@ -345,15 +351,21 @@ func (s *stream) checkSlot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r := refuseSlot(slot, s.cfg.Slot, database, s.dec.end); r != nil {
-		return r
-	}
 	var end *string // none on a standby, whose end may go back for a while
 	err = s.catalog.s.do(ctx, func(conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, `SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_flush_lsn() END::text`).Scan(&end)
 	})
-	if err != nil || end == nil {
+	if err != nil {
 		return err
+	}
+	if end == nil && s.cfg.awaitsPromotion(slot) {
+		return fmt.Errorf("slot %q %w", s.cfg.Slot, errStandby)
+	}
+	if r := refuseSlot(slot, s.cfg.Slot, database, s.dec.end); r != nil {
+		return r
+	}
+	if end == nil {
+		return nil
 	}
 	lsn, err := pglogrepl.ParseLSN(*end)
 	if err == nil && s.dec.end > lsn {

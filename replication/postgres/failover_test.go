@@ -1,0 +1,272 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+
+	"cdc/internal/services"
+	"cdc/internal/servicetest"
+	"cdc/replication"
+	"cdc/secret"
+)
+
+// majors runs f on every version of the server from first to last, in a
+// database of its own.
+func majors(t *testing.T, first, last int, f func(t *testing.T, d *testDB, major int)) {
+	t.Helper()
+	for _, major := range services.PostgresMajors() {
+		if major < first || major > last {
+			continue
+		}
+		t.Run(strconv.Itoa(major), func(t *testing.T) {
+			t.Parallel()
+			f(t, openTestDB(t, servicetest.PostgresMajor(t, major)), major)
+		})
+	}
+}
+
+// ownServer starts a server that nobody else has, and removes it when t ends.
+func ownServer(t *testing.T, p services.Postgres) *services.Server {
+	t.Helper()
+	home, err := services.Find(os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := map[string]string{"fsync": "off"}
+	for k, v := range p.Settings {
+		settings[k] = v
+	}
+	p.Settings = settings
+	s := home.Postgres(servicetest.Name(t, fmt.Sprintf("test-%d", p.Major)), p)
+	t.Cleanup(func() {
+		if err := s.Remove(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// pair is a primary and its standby.
+type pair struct {
+	t                *testing.T
+	primary, standby *services.Server
+	rows             int // inserted
+}
+
+const standbySlot = "standby1"
+
+// newPair starts both, with table t (id, s) in the database postgres.
+func newPair(t *testing.T, major int) *pair {
+	t.Helper()
+	p := &pair{t: t, primary: ownServer(t, services.Postgres{Major: major})}
+	d := openTestDB(t, p.primary.Address())
+	d.exec(`CREATE TABLE t (id int PRIMARY KEY, s text)`)
+	d.exec(`SELECT pg_create_physical_replication_slot('` + standbySlot + `', true)`)
+	u, err := url.Parse(p.primary.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{ // the copy has them, the primary does not mind
+		"primary_conninfo":            "host=127.0.0.1 port=" + u.Port() + " user=postgres password=postgres dbname=postgres",
+		"primary_slot_name":           standbySlot,
+		"hot_standby_feedback":        "on",
+		"wal_retrieve_retry_interval": "100ms",
+		"wal_sender_timeout":          "4s", // the source confirms four times as often
+	} {
+		d.exec(`ALTER SYSTEM SET ` + name + ` = ` + replication.QuoteLiteral(value))
+	}
+	d.conn.Close(t.Context())
+	if err := p.primary.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.standby = ownServer(t, services.Postgres{Major: major, StandbyOf: p.primary})
+	if _, err := p.primary.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.await(p.primary, `SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'streaming'`)
+	if major >= 17 {
+		// A worker that finds no primary is started again ten seconds later: not before there is one.
+		standby := openTestDB(t, p.standby.Address())
+		standby.exec(`ALTER SYSTEM SET sync_replication_slots = on`)
+		standby.exec(`SELECT pg_reload_conf()`)
+	}
+	return p
+}
+
+// url names both, the standby first.
+func (p *pair) url() string {
+	host := func(s *services.Server) string { return hostOf(p.t, s.Address()) }
+	return "postgres://postgres:postgres@" + host(p.standby) + "," + host(p.primary) + "/postgres?target_session_attrs=read-write&connect_timeout=5"
+}
+
+// await asks a server until it answers with true.
+func (p *pair) await(s *services.Server, sql string) {
+	p.t.Helper()
+	ctx := testContext(p.t)
+	for {
+		var yes bool
+		conn, err := pgx.Connect(ctx, s.Address())
+		if err == nil {
+			err = conn.QueryRow(ctx, sql).Scan(&yes)
+			conn.Close(ctx)
+		}
+		if yes {
+			return
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			log, _ := os.ReadFile(s.LogFile())
+			p.t.Fatalf("%s: %v\n%s", sql, err, log[max(0, len(log)-3000):])
+		}
+	}
+}
+
+func (p *pair) failOver() *testDB {
+	p.t.Helper()
+	if err := p.primary.Kill(p.t.Context()); err != nil {
+		p.t.Fatal(err)
+	}
+	p.await(p.standby, `SELECT pg_promote()`)
+	return openTestDB(p.t, p.standby.Address())
+}
+
+func (p *pair) config() Config {
+	name := servicetest.Name(p.t, "s")
+	return Config{
+		Name: name, URL: secret.New(p.url()), Slot: name, Publication: name, SlotWait: 5 * time.Second,
+		Tables: []TableConfig{{Schema: "public", Name: "t", Snapshot: SnapshotNever}},
+	}
+}
+
+// insert inserts the next row, and reads it.
+func (p *pair) insert(d *testDB, r *tape) {
+	p.t.Helper()
+	p.rows++
+	d.exec(`INSERT INTO t VALUES ($1, 'x')`, p.rows)
+	r.want(fmt.Sprintf(`0 insert t after id=%d s="x"`, p.rows))
+}
+
+// awaitCopy waits until the standby has a copy of the slot that lasts. The slot
+// has to move on for that, to a record that the server writes now and then.
+func (p *pair) awaitCopy(slot string, primary *testDB, r *tape) {
+	p.t.Helper()
+	standby := openTestDB(p.t, p.standby.Address())
+	for deadline := time.Now().Add(60 * time.Second); ; {
+		primary.exec(`SELECT pg_log_standby_snapshot()`)
+		p.insert(primary, r)
+		if standby.text(`SELECT count(*)::text FROM pg_replication_slots WHERE slot_name = $1 AND synced AND failover AND NOT temporary`, slot) == "1" {
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatal("the standby has no lasting copy of the slot")
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-p.t.Context().Done():
+		}
+	}
+}
+
+// TestFailover reads from a primary that dies: its standby is promoted, and the
+// source goes on there by itself, with nothing lost and nothing twice.
+func TestFailover(t *testing.T) {
+	for _, major := range []int{17, 18} {
+		t.Run(strconv.Itoa(major), func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t, major)
+			d := openTestDB(t, p.primary.Address())
+			d.exec(`ALTER SYSTEM SET synchronized_standby_slots = '` + standbySlot + `'`)
+			d.exec(`SELECT pg_reload_conf()`)
+			cfg := p.config()
+			cfg.Failover = FailoverRequired
+			s := mustOpen(t, cfg)
+			if got := d.text(`SELECT failover::text FROM pg_replication_slots WHERE slot_name = $1`, cfg.Slot); got != "true" {
+				t.Fatalf("failover of the slot is %s", got)
+			}
+			r := &tape{t: t, s: s, ack: true}
+			p.awaitCopy(cfg.Slot, d, r)
+			p.insert(d, r)
+			d = p.failOver()
+			p.insert(d, r)
+			if n := len(r.rows); n != p.rows {
+				t.Errorf("%d rows came, want %d: %q", n, p.rows, r.rows)
+			}
+			if !strings.Contains(string(r.last), `"timeline":2`) {
+				t.Errorf("the position is %s", r.last)
+			}
+			mustClose(t, s)
+			d.exec(`INSERT INTO t VALUES (0, 'later')`)
+			cfg.From = r.last
+			r = &tape{t: t, s: mustOpen(t, cfg)}
+			// The last Position may lie before the last row.
+			r.until(func() bool { return strings.Contains(strings.Join(r.rows, "\n"), `0 insert t after id=0 s="later"`) })
+		})
+	}
+}
+
+// TestFailoverBehind promotes a standby that lacks the end of the log: what was
+// read beyond cannot be squared with what happens there.
+func TestFailoverBehind(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, 17)
+	d := openTestDB(t, p.primary.Address())
+	cfg := p.config()
+	s := mustOpen(t, cfg)
+	r := &tape{t: t, s: s, ack: true}
+	p.awaitCopy(cfg.Slot, d, r)
+	standby := openTestDB(t, p.standby.Address())
+	standby.exec(`ALTER SYSTEM RESET primary_conninfo`)
+	standby.exec(`SELECT pg_reload_conf()`)
+	p.await(p.primary, `SELECT count(*) = 0 FROM pg_stat_replication WHERE application_name = 'walreceiver'`)
+	p.insert(d, r) // the primary alone has it
+
+	d = p.failOver()
+	d.exec(`INSERT INTO t SELECT g, repeat('more log than the primary had', 10) FROM generate_series(1000, 2000) g`)
+	ctx := testContext(t)
+	var err error
+	for err == nil {
+		var b *replication.Batch
+		if b, err = s.Next(ctx); err == nil {
+			if len(b.Changes) > 0 {
+				t.Fatalf("%s came", describe(&b.Changes[0]))
+			}
+			b.Release()
+		}
+	}
+	// Which of the reasons depends on how soon it was there.
+	if !replication.IsRefusal(err) || !strings.Contains(err.Error(), "took over") {
+		t.Errorf("next: %v", err)
+	}
+	cfg.From = r.last
+	if _, err = Open(ctx, cfg); !replication.IsRefusal(err) || !strings.Contains(err.Error(), "the server that took over left timeline 1 at ") {
+		t.Errorf("open: %v", err)
+	}
+}
+
+// TestTimelineEnd reads a history file as timeline.c writes it.
+func TestTimelineEnd(t *testing.T) {
+	history := []byte("1\t0/3000148\tno recovery target specified\n\n2\t0/5000000\tbefore 2000-01-01 00:00:00+00\n")
+	for timeline, want := range map[int32]pglogrepl.LSN{1: 0x3000148, 2: 0x5000000, 3: 0} {
+		if got, err := timelineEnd(history, timeline); err != nil || got != want {
+			t.Errorf("timeline %d: %s, %v; want %s", timeline, got, err, want)
+		}
+	}
+	for _, bad := range []string{"x\t0/1\ty\n", "1\n", "1\t0-1\tz\n"} {
+		if _, err := timelineEnd([]byte(bad), 1); err == nil {
+			t.Errorf("%q: no error", bad)
+		}
+	}
+}
