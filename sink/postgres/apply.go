@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"cdc/replication"
@@ -68,6 +69,11 @@ func (w *Writer) transact(ctx context.Context, group string, offsets []sink.Offs
 				}
 				return err
 			case isRowErrors(err):
+				// Whoever ran what the error says should not have to restart the sink.
+				hinted := slices.DeleteFunc(slices.Clone(tables), func(r sink.Rows) bool { return w.plans[r.Shape] == nil || len(w.plans[r.Shape].hints) == 0 })
+				if err := w.forget(ctx, hinted); err != nil {
+					w.log.Warn("sink database: plans of tables are not made anew", "error", err)
+				}
 				return err
 			case transient(err):
 				uncertain = uncertain || atCommit

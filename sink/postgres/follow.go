@@ -147,6 +147,9 @@ func (w *Writer) alter(ctx context.Context, ddl, why string) error {
 	case transient(err) || sqlState(err) == "":
 		return fmt.Errorf("%s: %w", ddl, err)
 	}
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok && pe.Detail != "" {
+		err = fmt.Errorf("%w: %s", err, pe.Detail)
+	}
 	return &replication.Refusal{
 		Problem: why + ", and the sink cannot change that",
 		Remedy:  "run as the table's owner, after dropping what depends on the column: " + ddl + "; or alter_columns: false",

@@ -1,0 +1,151 @@
+package postgres
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"cdc/replication"
+	"cdc/sink"
+)
+
+const describeSQL = `SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute
+	WHERE attrelid = 't'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`
+
+func renamed(f sink.Field, from ...string) sink.Field {
+	f.Aliases = from
+	return f
+}
+
+func dec(s string) replication.Value { return replication.StringValue(replication.KindDecimal, s) }
+
+func numericField(name, typ string, p, s int) sink.Field {
+	f := field(name, replication.KindDecimal, 0, typ)
+	f.Precision, f.Scale = p, s
+	return f
+}
+
+// TestColumnsFollow lets a table follow its topic through changes of types, of
+// names and of NULL.
+func TestColumnsFollow(t *testing.T) {
+	tg := newTarget(t, Config{AddColumns: true, AlterColumns: true})
+	tg.exec(`CREATE TABLE t (id int PRIMARY KEY, i smallint, r real, n numeric(6,2), v varchar(4), d date, a int[], keep varchar(4) NOT NULL, g int GENERATED ALWAYS AS (1) STORED)`)
+	tg.exec(`INSERT INTO t VALUES (1, 5, 1.5, 10.25, 'abc', '2026-01-02', '{1}', 'k')`)
+	wide := shape(id(), field("i", replication.KindInt, 64, "bigint"), field("r", replication.KindFloat, 64, "double precision"),
+		numericField("n", "numeric(8,3)", 8, 3), field("v", replication.KindString, 0, "text"),
+		field("d", replication.KindTimestamp, 0, "timestamp without time zone"),
+		sink.Field{Column: replication.Column{Name: "a", Kind: replication.KindArray, Elem: replication.KindInt, Bits: 64, TypeName: "bigint[]"}},
+		field("keep", replication.KindString, 0, "character varying(2)"), field("g", replication.KindInt, 64, "bigint"))
+	tg.apply(wide, row(num(1<<40), num(1<<40), replication.FloatValue(0.1), dec("99999.125"), str("longer than four"),
+		replication.NumValue(replication.KindTimestamp, 1), replication.ArrayValue([]replication.Value{num(1 << 40)}), str("k2"), replication.Null))
+	if got, want := tg.dump(describeSQL), "id|bigint|t\ni|bigint|f\nr|double precision|f\nn|numeric(8,3)|f\nv|text|f\nd|timestamp without time zone|f\na|bigint[]|f\nkeep|character varying(4)|t\ng|integer|f"; got != want {
+		t.Errorf("types\n got %s\nwant %s", got, want)
+	}
+	if got, want := tg.dump(`SELECT * FROM t ORDER BY id`), `1|5|1.5|10.250|abc|2026-01-02 00:00:00|{1}|k|1
+1099511627776|1099511627776|0.1|99999.125|longer than four|1970-01-01 00:00:00.000001|{1099511627776}|k2|1`; got != want {
+		t.Errorf("rows\n got %s\nwant %s", got, want)
+	}
+
+	// NULL comes, in a batch that has a row of another fault, too.
+	narrow := shape(id(), field("keep", replication.KindString, 0, "character varying(2)"))
+	err := tg.w.Apply(t.Context(), "g", tg.batch(narrow, row(num(2), replication.Null), row(num(3), str("too long"))))
+	var bad sink.RowErrors
+	if !errors.As(err, &bad) || len(bad) != 1 || bad[0].Index != 1 {
+		t.Errorf("got %v, want the row that is too long", err)
+	}
+	tg.apply(narrow, row(num(2), replication.Null))
+	if got := tg.dump(`SELECT keep IS NULL FROM t WHERE id = 2`); got != "t" {
+		t.Errorf("got %s", got)
+	}
+	if got := tg.dump(describeSQL); !strings.Contains(got, "keep|character varying(4)|f") {
+		t.Errorf("NOT NULL stays: %s", got)
+	}
+	// In the key it has to.
+	err = tg.w.Apply(t.Context(), "g", tg.batch(shape(id()), row(replication.Null)))
+	if !isRowErrors(err) {
+		t.Errorf("a key without a value: %v", err)
+	}
+
+	// A column is renamed, and records from before come late.
+	old := shape(id(), field("v", replication.KindString, 0, "text"))
+	tg.apply(old, row(num(4), str("before")))
+	tg.apply(shape(id(), renamed(field("label", replication.KindString, 0, "text"), "tag", "v")), row(num(5), str("after")))
+	tg.apply(old, row(num(6), str("late")), row(num(4), str("late, too")))
+	if got, want := tg.dump(`SELECT id, label FROM t WHERE id BETWEEN 4 AND 6 ORDER BY id`), "4|late, too\n5|after\n6|late"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	// A former name that another field has now is not renamed.
+	tg.apply(shape(id(), renamed(field("x", replication.KindString, 0, "text"), "label"), field("label", replication.KindString, 0, "text")), row(num(7), str("x"), str("l")))
+	if got := tg.dump(`SELECT label, x FROM t WHERE id = 7`); got != "l|x" {
+		t.Errorf("got %s", got)
+	}
+
+	// What rows from before have, and what records without the field mean.
+	added := field("since", replication.KindString, 0, "text")
+	added.HasMissing, added.Missing = true, `it's \ "old"`
+	tg.apply(shape(id(), added), row(num(8), str("new")), row(num(9), replication.Null))
+	tg.apply(narrow, row(num(10), str("k")))
+	if got, want := tg.dump(`SELECT id, since FROM t WHERE id IN (1, 8, 9, 10) ORDER BY id`), `1|it's \ "old"
+8|new
+9|NULL
+10|it's \ "old"`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestRetyped replaces types by others of another family while the sink looks on.
+func TestRetyped(t *testing.T) {
+	tg := newTarget(t, Config{CreateTables: true, AlterColumns: true})
+	number := shape(id(), field("v", replication.KindInt, 32, "integer"))
+	tg.apply(number, row(num(1), num(12)))
+	tg.apply(shape(id(), field("v", replication.KindString, 0, "character varying(9)")), row(num(2), str("007")))
+	tg.apply(number, row(num(3), num(3))) // late
+	if got := tg.dump(`SELECT * FROM t ORDER BY id`); got != "1|12\n2|007\n3|3" {
+		t.Errorf("got %s", got)
+	}
+	tg.exec(`DROP TABLE t`)
+	tg = newTarget(t, Config{CreateTables: true, AlterColumns: true})
+	tg.apply(number, row(num(1), num(1)))
+	yes := shape(id(), field("v", replication.KindBool, 0, "boolean"))
+	err := tg.w.Apply(t.Context(), "g", tg.batch(yes, row(num(2), replication.BoolValue(true))))
+	want := `ALTER TABLE "public"."t" ALTER COLUMN "v" TYPE boolean USING "v"::boolean`
+	if !replication.IsRefusal(err) || !strings.Contains(err.Error(), want) {
+		t.Fatalf("got %v", err)
+	}
+	tg.exec(want)
+	tg.apply(yes, row(num(2), replication.BoolValue(true)))
+	if got := tg.dump(`SELECT * FROM t ORDER BY id`); got != "1|t\n2|t" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestColumnsDoNotFollow is not allowed to alter, or cannot: it says what to run.
+func TestColumnsDoNotFollow(t *testing.T) {
+	tg := newTarget(t, Config{})
+	tg.exec(`CREATE TABLE t (id bigint PRIMARY KEY, i int, r real, v varchar(4) NOT NULL)`)
+	wide := shape(id(), field("i", replication.KindInt, 64, "bigint"), field("r", replication.KindFloat, 64, "double precision"), field("v", replication.KindString, 0, "text"))
+	tg.apply(wide, row(num(1), num(1), replication.FloatValue(0.5), str("fits")))
+	if log := tg.logs.String(); !strings.Contains(log, `ALTER COLUMN \"r\" TYPE double precision`) || strings.Contains(log, `\"i\"`) {
+		t.Errorf("the log has no word of what is cut: %s", log)
+	}
+	for statement, r := range map[string]sink.Row{
+		`ALTER TABLE "public"."t" ALTER COLUMN "i" TYPE bigint, ALTER COLUMN "r" TYPE double precision, ALTER COLUMN "v" TYPE text`: row(num(2), num(1<<40), replication.Null, str("b")),
+		`ALTER TABLE "public"."t" ALTER COLUMN "v" DROP NOT NULL`:                                                                   row(num(3), num(1), replication.Null, replication.Null),
+	} {
+		err := tg.w.Apply(t.Context(), "g", tg.batch(wide, r))
+		if !isRowErrors(err) || !strings.Contains(err.Error(), statement) {
+			t.Errorf("got %v\nwant %s", err, statement)
+		}
+		tg.exec(statement)
+		tg.apply(wide, r)
+	}
+
+	tg.w.cfg.AlterColumns = true
+	tg.exec(`CREATE TABLE u (id bigint PRIMARY KEY, i int); CREATE VIEW uses AS SELECT i FROM u`)
+	s := shape(id(), field("i", replication.KindInt, 64, "bigint"))
+	s.Table = "u"
+	err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(num(1), num(1))))
+	if !replication.IsRefusal(err) || !strings.Contains(err.Error(), `ALTER TABLE "public"."u" ALTER COLUMN "i" TYPE bigint`) || !strings.Contains(err.Error(), "view uses") {
+		t.Errorf("got %v", err)
+	}
+}
