@@ -37,6 +37,7 @@ type cli struct {
 	Check   checkCmd   `cmd:"" help:"Connect to everything and say what is wrong and how to mend it."`
 	Demo    demoCmd    `cmd:"" help:"Show it all on this machine, without any set-up."`
 	Tail    tailCmd    `cmd:"" help:"Print a topic's records as JSON lines, decoded."`
+	Outbox  outboxCmd  `cmd:"" help:"About outboxes."`
 	Drop    dropCmd    `cmd:"" help:"Remove the replication slot and the publication."`
 	Config  configCmd  `cmd:"" help:"About the configuration file."`
 	Version versionCmd `cmd:"" help:"Print the version."`
