@@ -48,6 +48,7 @@ type PostgresSource struct {
 	Slot        string
 	Publication string
 	SlotWait    time.Duration
+	Failover    string // auto, required or never
 }
 
 // Table is one captured table.

@@ -36,6 +36,7 @@ func (p *PostgresSource) declare(o *object) {
 	o.text("slot", &p.Slot, "Replication slot; created when absent. Lower case letters, digits and _; at most 63.").note("cdc_ and the name")
 	o.text("publication", &p.Publication, "Publication of the tables; created when absent, and tables are added to it.").note("cdc_ and the name")
 	o.duration("slot_wait", &p.SlotWait, "How long to wait for a slot that another process still holds.").defaults("30s")
+	o.choice("failover", &p.Failover, "Whether the slot is a failover slot (PostgreSQL 17 and later), which standbys with sync_replication_slots copy so that reading goes on at the promoted one: auto makes a new slot one where the server can; required refuses where it cannot, and makes a slot that is there one; never.", "auto", "required", "never").defaults("auto")
 }
 
 func (t *Table) declare(o *object) {

@@ -91,7 +91,7 @@ func tlsConfig(t *config.TLS) *kafka.TLSConfig {
 func (s *setup) source() postgres.Config {
 	c, pg := s.config, s.config.Source.Postgres
 	p := postgres.Config{
-		Name: c.Name, URL: pg.URL, Slot: pg.Slot, Publication: pg.Publication, SlotWait: pg.SlotWait,
+		Name: c.Name, URL: pg.URL, Slot: pg.Slot, Publication: pg.Publication, SlotWait: pg.SlotWait, Failover: postgres.Failover(pg.Failover),
 		Logger: s.log, Registerer: s.registerer, Progress: logProgress(s.log),
 	}
 	for _, t := range c.Tables {
