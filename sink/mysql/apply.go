@@ -82,7 +82,7 @@ func (w *Writer) transact(ctx context.Context, group string, offsets []sink.Offs
 
 // explain turns what a person must mend into a refusal.
 func (w *Writer) explain(err error, tables []sink.Rows) error {
-	if !denied(err) || len(tables) == 0 {
+	if !denied(err) || replication.IsRefusal(err) || len(tables) == 0 {
 		return err
 	}
 	grants := ""

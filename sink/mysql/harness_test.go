@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-mysql-org/go-mysql/client"
 
@@ -24,7 +26,35 @@ type target struct {
 	db      *client.Conn
 	w       *Writer
 	next    int64 // the offset that the next batch comes from
-	logs    *strings.Builder
+	logs    *logs
+}
+
+// logs is what the Writer has logged so far.
+type logs struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logs) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// await waits until something is logged.
+func (l *logs) await(t testing.TB, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(l.String(), text); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%q is not in the log: %s", text, l)
+		}
+	}
 }
 
 // newest are the servers that every test of this package runs on.
@@ -39,7 +69,7 @@ func each(t *testing.T, versions []string, f func(t *testing.T, version string))
 
 func newTarget(t testing.TB, version string, cfg Config) *target {
 	t.Helper()
-	tg := &target{TB: t, url: servicetest.MySQL(t, version), version: version, next: -1, logs: &strings.Builder{}}
+	tg := &target{TB: t, url: servicetest.MySQL(t, version), version: version, next: -1, logs: &logs{}}
 	cfg.URL = secret.New(tg.url)
 	cfg.Logger = slog.New(slog.NewTextHandler(tg.logs, nil))
 	var err error

@@ -8,9 +8,9 @@ import (
 )
 
 // exactJSON reports whether MySQL's binary JSON keeps the numbers of a text:
-// it holds integers of 64 bits and doubles. The text's form is left to the
-// server.
-func exactJSON(b []byte) error {
+// it holds integers of 64 bits and doubles. rounds says that the server misses
+// some doubles. The text's form is left to the server.
+func exactJSON(b []byte, rounds bool) error {
 	for i := 0; i < len(b); {
 		c := b[i]
 		switch {
@@ -28,7 +28,7 @@ func exactJSON(b []byte) error {
 			for i < len(b) && numeral[b[i]] {
 				i++
 			}
-			if !exactNumber(b[start:i]) {
+			if !exactNumber(b[start:i], rounds) {
 				return fmt.Errorf("MySQL's json cannot keep the number %.60s exactly: a column of type longtext can", b[start:i])
 			}
 		default:
@@ -46,8 +46,9 @@ var numeral = func() (t [256]bool) {
 }()
 
 // exactNumber reports whether a number of JSON is an integer of 64 bits, or
-// the shortest text of a double.
-func exactNumber(b []byte) bool {
+// the shortest text of a double; if the server rounds, one that needs no
+// rounding: up to 15 digits, and a power of ten that a double holds.
+func exactNumber(b []byte, rounds bool) bool {
 	text := unsafe.String(unsafe.SliceData(b), len(b))
 	if !bytes.ContainsAny(b, ".eE") {
 		if len(b) <= 18 {
@@ -67,6 +68,9 @@ func exactNumber(b []byte) bool {
 	a, ea, ok := significant(mine[:0], b)
 	var printed [32]byte
 	s, es, _ := significant(shortest[:0], strconv.AppendFloat(printed[:0], f, 'e', -1, 64))
+	if rounds && (len(a) > 15 || max(ea, len(a)-1-ea) > 22) {
+		return false
+	}
 	return ok && ea == es && string(a) == string(s)
 }
 

@@ -345,7 +345,7 @@ func (c *column) appendJSON(dst []byte, v replication.Value) ([]byte, error) {
 		if !utf8.Valid(b) {
 			return dst, errUTF8
 		}
-		if err := exactJSON(b); err != nil {
+		if err := exactJSON(b, c.rounds); err != nil {
 			return dst, err
 		}
 		return appendQuoted(dst, b), nil
@@ -361,7 +361,7 @@ func (c *column) appendJSON(dst []byte, v replication.Value) ([]byte, error) {
 		dst = append(dst, '\'')
 		start := len(dst)
 		dst = appendPlain(dst, v, c.bits)
-		if err := exactJSON(dst[start:]); err != nil {
+		if err := exactJSON(dst[start:], c.rounds); err != nil {
 			return dst, err
 		}
 		return append(dst, '\''), nil

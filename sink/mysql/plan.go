@@ -101,7 +101,7 @@ func (w *Writer) catalog(ctx context.Context, schema string, p *plan) ([]describ
 	return list, nil
 }
 
-// find returns the column of a field. Names differ in MySQL by more than case.
+// find returns the column of a field. Case makes no name another one in MySQL.
 func find(catalog []described, name string) *described {
 	i := slices.IndexFunc(catalog, func(d described) bool { return d.name == name })
 	if i < 0 {
@@ -145,6 +145,7 @@ func (w *Writer) match(p *plan, catalog []described) (ignored []string, err erro
 			continue
 		}
 		c := newColumn(i, f, d)
+		c.rounds = !w.server.parsesDoubles()
 		if f.Key {
 			if !c.exactly() {
 				return nil, &replication.Refusal{
@@ -245,7 +246,7 @@ func (w *Writer) addColumns(ctx context.Context, schema string, p *plan, catalog
 		switch {
 		case err == nil:
 			w.log.Info("added column", "table", p.table, "column", f.Name)
-		case number(err) == duplicateColumn: // another sink did, or names that differ by an accent: match tells
+		case number(err) == duplicateColumn: // another sink did
 		case transient(err):
 			return nil, fmt.Errorf("add column %q to table %s: %w", f.Name, p.table, err)
 		default:

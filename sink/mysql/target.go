@@ -58,6 +58,7 @@ type column struct {
 	scale     int    // digits after it, or of a second's fraction
 	labels    labels // of an enum or set
 	set       bool
+	rounds    bool // its JSON may miss the nearest double of a number with many digits
 	collation string
 	typ       string // as the catalog prints it
 }

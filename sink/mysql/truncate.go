@@ -129,7 +129,7 @@ func (c *column) keyText() string {
 	case replication.KindDate:
 		return "datediff(" + c.name + ", '1970-01-01')"
 	case replication.KindTime:
-		return "time_to_sec(" + c.name + ") * 1000000 + microsecond(" + c.name + ")"
+		return "((hour(" + c.name + ") * 60 + minute(" + c.name + ")) * 60 + second(" + c.name + ")) * 1000000 + microsecond(" + c.name + ")"
 	case replication.KindTimestamp, replication.KindTimestampTZ:
 		return "timestampdiff(MICROSECOND, '1970-01-01', " + c.name + ")"
 	case replication.KindFloat:

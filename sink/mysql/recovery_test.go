@@ -1,0 +1,413 @@
+package mysql
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"cdc/internal/services"
+	"cdc/internal/servicetest"
+	"cdc/replication"
+	"cdc/secret"
+	"cdc/sink"
+)
+
+// proxy stands between a Writer and the server, and can lose the answer to a
+// COMMIT.
+type proxy struct {
+	addr  string
+	armed atomic.Bool // the next COMMIT's answer is lost, with the connection
+	lost  atomic.Int32
+}
+
+func newProxy(t *testing.T, server string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	p := &proxy{addr: l.Addr().String()}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go p.serve(c, server)
+		}
+	}()
+	return p
+}
+
+func (p *proxy) serve(c net.Conn, server string) {
+	defer c.Close()
+	s, err := net.Dial("tcp", server)
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	var cut atomic.Bool
+	go func() {
+		buf := make([]byte, 1<<16)
+		for {
+			n, err := c.Read(buf)
+			if bytes.HasSuffix(buf[:n], []byte("\x03COMMIT")) && p.armed.CompareAndSwap(true, false) {
+				cut.Store(true)
+			}
+			if _, werr := s.Write(buf[:n]); err != nil || werr != nil {
+				s.Close()
+				return
+			}
+		}
+	}()
+	buf := make([]byte, 1<<16)
+	for {
+		n, err := s.Read(buf)
+		if err != nil {
+			return
+		}
+		if cut.Load() {
+			p.lost.Add(1)
+			return // the server has committed; nobody hears of it
+		}
+		if _, err := c.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (p *proxy) url(t *testing.T, server string) secret.String {
+	t.Helper()
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host, u.RawQuery = p.addr, "tls=false"
+	return secret.New(u.String())
+}
+
+func TestLostCommitAcknowledgementAppliesOnce(t *testing.T) {
+	each(t, newest, func(t *testing.T, version string) {
+		tg := newTarget(t, version, Config{CreateTables: true})
+		u, err := url.Parse(tg.url)
+		tg.must(err)
+		// Without TLS, logging in by caching_sha2_password takes the server's key.
+		p := newProxy(t, u.Host)
+		w, err := Open(t.Context(), Config{URL: p.url(t, tg.url), CreateTables: true})
+		tg.must(err)
+		defer w.Close(t.Context())
+		keyless := &sink.Shape{Topic: "public.t", Table: "log", Fields: []sink.Field{note()}} // an insert done twice would show
+		for i := range 3 {
+			p.armed.Store(i%2 == 0)
+			b := tg.batch(keyless, row(str(fmt.Sprint(i))))
+			tg.must(w.Apply(t.Context(), "g", b))
+			tg.next = b.Offsets[0].Next
+		}
+		if n := p.lost.Load(); n != 2 {
+			t.Fatalf("%d acknowledgements were lost, want 2", n)
+		}
+		if got := tg.dump("SELECT note FROM log ORDER BY 1"); got != "0\n1\n2" {
+			t.Errorf("rows: %q", got)
+		}
+	})
+}
+
+// session is the Writer's connection id.
+func (t *target) session() string {
+	t.Helper()
+	rows, err := t.w.query(t.Context(), "SELECT connection_id()")
+	t.must(err)
+	return rows[0][0].text
+}
+
+func TestKilledSessionIsRetried(t *testing.T) {
+	each(t, newest, func(t *testing.T, version string) {
+		tg := newTarget(t, version, Config{CreateTables: true})
+		s := shape(id(), note())
+		for i := range 3 {
+			tg.apply(s, row(num(int64(i)), str("a")), row(num(100), str("b")))
+			tg.exec("KILL " + tg.session())
+			tg.apply(s, sink.Row{Delete: true, Values: []replication.Value{num(100), replication.Null}})
+		}
+		if got := tg.dump("SELECT count(*) FROM t"); got != "3" {
+			t.Errorf("rows: %s", got)
+		}
+	})
+}
+
+// TestReadOnlyServerIsLeft: the connection leads to what is a replica by now; a
+// new one finds the primary. A session that may only read stands for it.
+func TestReadOnlyServerIsLeft(t *testing.T) {
+	each(t, newest, func(t *testing.T, version string) {
+		tg := newTarget(t, version, Config{CreateTables: true})
+		s := shape(id(), note())
+		tg.apply(s, row(num(1), str("a")))
+		_, err := tg.w.exec(t.Context(), "SET SESSION TRANSACTION READ ONLY")
+		tg.must(err)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		tg.must(tg.w.Apply(ctx, "g", tg.batch(s, row(num(2), str("b")))))
+		if got := tg.dump("SELECT count(*) FROM t"); got != "2" {
+			t.Errorf("%s rows", got)
+		}
+	})
+}
+
+// blocked waits until the Writer waits for a lock.
+func (t *target) blocked() {
+	t.Helper()
+	// What InnoDB shows it makes anew when nobody has looked for a tenth of a second.
+	for deadline := time.Now().Add(20 * time.Second); t.dump("SELECT count(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'") == "0"; time.Sleep(110 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody waits for a lock")
+		}
+	}
+}
+
+func TestDeadlockIsRetried(t *testing.T) {
+	each(t, newest, func(t *testing.T, version string) {
+		tg := newTarget(t, version, Config{CreateTables: true})
+		s, s2 := shape(id(), note()), shape(id(), note())
+		s2.Table = "t2"
+		tg.apply(s, row(num(1), str("a")))
+		var rows []sink.Row
+		for i := range 100 {
+			rows = append(rows, row(num(int64(i)), str("a")))
+		}
+		tg.apply(s2, rows...)
+		// Another session holds t2 and then wants t; the Writer holds t and wants t2.
+		// It has changed more, so that the Writer is the one to lose.
+		tg.exec("SET innodb_lock_wait_timeout = 30", "START TRANSACTION", "UPDATE t2 SET note = 'other'")
+		done := make(chan error, 1)
+		b := tg.batch(s, row(num(1), str("b")))
+		b.Tables = append(b.Tables, sink.Rows{Shape: s2, Rows: []sink.Row{row(num(1), str("b"))}})
+		go func() { done <- tg.w.Apply(t.Context(), "g", b) }()
+		tg.blocked()
+		tg.exec("UPDATE t SET note = 'other'", "COMMIT")
+		tg.must(<-done)
+		if got := tg.dump("SELECT t.note, t2.note FROM t JOIN t2 ON t.id = t2.id"); got != "b|b" {
+			t.Errorf("got %s", got)
+		}
+		if !strings.Contains(tg.logs.String(), "Deadlock") {
+			t.Errorf("there was no deadlock: %s", tg.logs)
+		}
+	})
+}
+
+func TestLockWaitIsRetried(t *testing.T) {
+	each(t, newest, func(t *testing.T, version string) {
+		tg := newTarget(t, version, Config{CreateTables: true})
+		s := shape(id(), note())
+		tg.apply(s, row(num(1), str("a")))
+		_, err := tg.w.exec(t.Context(), "SET SESSION innodb_lock_wait_timeout = 1")
+		tg.must(err)
+		tg.exec("START TRANSACTION", "UPDATE t SET note = 'other'")
+		done := make(chan error, 1)
+		go func() { done <- tg.w.Apply(t.Context(), "g", tg.batch(s, row(num(1), str("b")))) }()
+		tg.logs.await(t, "Lock wait timeout")
+		tg.exec("COMMIT")
+		tg.must(<-done)
+		if got := tg.dump("SELECT note FROM t"); got != "b" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+func TestApplyEndsWithItsContext(t *testing.T) {
+	each(t, newest, func(t *testing.T, version string) {
+		tg := newTarget(t, version, Config{CreateTables: true})
+		s := shape(id(), note())
+		tg.apply(s, row(num(1), str("a")))
+		tg.exec("START TRANSACTION", "UPDATE t SET note = 'other'")
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		if err := tg.w.Apply(ctx, "g", tg.batch(s, row(num(1), str("b")))); err != context.DeadlineExceeded { //nolint:errorlint // as it is
+			t.Errorf("got %v, want the context's error", err)
+		}
+		tg.exec("ROLLBACK")
+		tg.apply(s, row(num(1), str("c")))
+		if got := tg.dump("SELECT note FROM t"); got != "c" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// TestRestart: the server goes down for a while and comes again; then it is
+// killed.
+func TestRestart(t *testing.T) {
+	t.Parallel() // mostly it waits for servers
+	each(t, newest, func(t *testing.T, version string) {
+		home, err := services.Find(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := home.MySQL(servicetest.Name(t, "sink-"+version), services.MySQL{Version: version, Settings: map[string]string{"skip-log-bin": ""}})
+		t.Cleanup(func() {
+			if err := server.Remove(context.WithoutCancel(t.Context())); err != nil {
+				t.Error(err)
+			}
+		})
+		up := func() {
+			t.Helper()
+			if _, err := server.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		up()
+		tg := &target{TB: t, version: version, next: -1, logs: &logs{}, url: server.Address() + "app"}
+		servicetest.MySQLExec(t, server.Address(), "CREATE DATABASE app")
+		tg.w, err = Open(t.Context(), Config{URL: secret.New(tg.url), CreateTables: true})
+		tg.must(err)
+		defer tg.w.Close(t.Context())
+		s := shape(id(), note())
+		tg.apply(s, row(num(1), str("a")))
+		for i, down := range []func(context.Context) error{server.Stop, server.Kill} {
+			tg.must(down(t.Context()))
+			done := make(chan error, 1)
+			b := tg.batch(s, row(num(int64(i+2)), str("b")))
+			go func() { done <- tg.w.Apply(t.Context(), "g", b) }()
+			up()
+			tg.must(<-done)
+			tg.next = b.Offsets[0].Next
+		}
+		tg.db, err = servicetest.MySQLConn(t.Context(), tg.url)
+		tg.must(err)
+		defer tg.db.Close()
+		if got := tg.dump("SELECT id FROM t ORDER BY id"); got != "1\n2\n3" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// TestTLS verifies the server by its authority, and refuses another's.
+func TestTLS(t *testing.T) {
+	each(t, newest, func(t *testing.T, version string) {
+		tg := newTarget(t, version, Config{})
+		if got := tg.cipher(tg.w); got == "" {
+			t.Error("by default the connection is not encrypted")
+		}
+		home, err := services.Find(nil)
+		tg.must(err)
+		ca := filepath.Join(home.Dir, "run", version, "ca.pem")
+		if _, err := os.Stat(ca); err != nil {
+			t.Fatalf("the server of %s is not ours: %v", version, err)
+		}
+		w, err := Open(t.Context(), Config{URL: secret.New(tg.url), TLS: &TLS{CAFile: ca}})
+		tg.must(err)
+		defer w.Close(t.Context())
+		if tg.cipher(w) == "" {
+			t.Error("the connection is not encrypted")
+		}
+		for _, tls := range []*TLS{{}, {CAFile: ca, ServerName: "elsewhere"}} {
+			_, err := Open(t.Context(), Config{URL: secret.New(tg.url), TLS: tls})
+			if !replication.IsRefusal(err) {
+				t.Errorf("%+v: got %v, want a refusal", tls, err)
+			}
+		}
+	})
+}
+
+func (t *target) cipher(w *Writer) string {
+	t.Helper()
+	rows, err := w.query(t.Context(), "SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+	t.must(err)
+	return rows[0][1].text
+}
+
+func TestTruncate(t *testing.T) {
+	each(t, newest, func(t *testing.T, version string) {
+		tg := newTarget(t, version, Config{CreateTables: true})
+		s := shape(id(), note())
+		truncate := func(keep func([]replication.Value) bool) {
+			t.Helper()
+			o := tg.offset(1)
+			tg.must(tg.w.Truncate(t.Context(), "g", s, keep, o))
+			tg.next = o.Next
+		}
+		fill := func() {
+			t.Helper()
+			var rows []sink.Row
+			for i := range truncateChunk + 5 {
+				rows = append(rows, row(num(int64(i)), str("a")))
+			}
+			tg.apply(s, rows...)
+		}
+		fill()
+		truncate(nil)
+		if got := tg.dump("SELECT count(*) FROM t"); got != "0" {
+			t.Errorf("after truncate: %s rows", got)
+		}
+		fill()
+		for range 2 { // with a temporary table that is there already
+			truncate(func(key []replication.Value) bool { return key[0].Int()%2 == 0 })
+			if got := tg.dump("SELECT count(*), sum(id % 2) FROM t"); got != fmt.Sprintf("%d|0", truncateChunk/2+3) {
+				t.Errorf("after a partial truncate: %s", got)
+			}
+		}
+		if err := tg.w.Truncate(t.Context(), "g", s, nil, sink.Offset{Topic: "public.t", From: 0, Next: 1}); err != sink.ErrFenced { //nolint:errorlint // as it is
+			t.Errorf("truncate from another place: %v", err)
+		}
+		if got := tg.dump("SELECT count(*) FROM t"); got == "0" {
+			t.Error("a fenced truncate deleted")
+		}
+	})
+}
+
+// TestTruncateKeys asserts that partial truncates see each kind of key as the
+// batch had it.
+func TestTruncateKeys(t *testing.T) {
+	k := func(name string, kind replication.Kind, bits uint8, typ string) sink.Field {
+		return keyed(field(name, kind, bits, typ))
+	}
+	each(t, newest, func(t *testing.T, version string) {
+		tg := newTarget(t, version, Config{CreateTables: true})
+		dec := k("i", kDec, 0, "numeric(9,2)")
+		dec.Precision, dec.Scale = 9, 2
+		s := shape(k("a", kBool, 0, "boolean"), k("b", kStr, 0, "character(5)"), k("c", kBytes, 0, "bytea"), k("d", kDate, 0, "date"), k("e", kTime, 0, "time without time zone"),
+			k("f", kStamp, 0, "timestamp without time zone"), k("g", kStampTZ, 0, "timestamp with time zone"), k("h", kUUID, 0, "uuid"), dec,
+			k("j", kFloat, 64, "double precision"), k("k", kUint, 64, "bigint unsigned"), k("l", kFloat, 32, "real"))
+		keys := [][]replication.Value{
+			{
+				replication.BoolValue(true), str("ab   "), bytesOf(kBytes, "\x00\xff"), micros(kDate, -719162), micros(kTime, 86_400_000_000), micros(kStamp, -1),
+				micros(kStampTZ, 1_234_567_890_123_456), bytesOf(kUUID, "0123456789abcdef"), bytesOf(kDec, "1.50"), replication.FloatValue(0.30000000000000004), replication.UintValue(1 << 63),
+				replication.FloatValue(float64(float32(0.1))),
+			},
+			{
+				replication.BoolValue(false), str("'\"\\{ "), bytesOf(kBytes, ""), micros(kDate, 2932896), micros(kTime, 1), micros(kStamp, 253402300799999999),
+				micros(kStampTZ, -62135596800000000), bytesOf(kUUID, "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"), bytesOf(kDec, "-0.01"), replication.FloatValue(1e300), replication.UintValue(0),
+				replication.FloatValue(math32),
+			},
+		}
+		tg.apply(s, row(keys[0]...), row(keys[1]...))
+		var seen int
+		o := tg.offset(1)
+		tg.must(tg.w.Truncate(t.Context(), "g", s, func(got []replication.Value) bool {
+			want := keys[1]
+			if got[0].Bool() {
+				want = keys[0]
+			}
+			for i := range want {
+				if !got[i].Equal(want[i]) {
+					t.Errorf("key %s: got %v, want %v", s.Fields[i].Name, got[i], want[i])
+				}
+			}
+			seen++
+			return got[0].Bool()
+		}, o))
+		if got := tg.dump("SELECT a, hex(c) FROM t"); seen != 2 || got != `1|00FF` {
+			t.Errorf("saw %d keys, left %s", seen, got)
+		}
+	})
+}
+
+// math32 is a float32 of many digits.
+const math32 = float64(float32(16777215.0))
