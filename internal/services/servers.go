@@ -30,7 +30,10 @@ type Postgres struct {
 	// first time: its data is copied, and this one goes on as its standby, from
 	// the primary_conninfo of Settings.
 	StandbyOf *Server
-	bin       string
+	// Extensions takes Debian's server of PostgresExtensionsMajor, in place of
+	// Major, with pgvector and PostGIS.
+	Extensions bool
+	bin        string
 }
 
 // Postgres returns the PostgreSQL server of that name.
@@ -48,7 +51,11 @@ func (p *Postgres) address(ports []int) string {
 }
 
 func (p *Postgres) install(ctx context.Context, h *Home) (err error) {
-	p.bin, err = h.PostgresBin(ctx, p.Major)
+	if p.Extensions {
+		p.bin, err = h.extensionsBin(ctx)
+	} else {
+		p.bin, err = h.PostgresBin(ctx, p.Major)
+	}
 	return err
 }
 

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"cdc/internal/services"
 )
 
 // The environment variables that name the services.
@@ -59,6 +61,29 @@ func Postgres(t testing.TB) string {
 func PostgresMajor(t testing.TB, major int) string {
 	t.Helper()
 	return PostgresOn(t, need(t, fmt.Sprintf("CDC_TEST_POSTGRES_%d_URL", major)))
+}
+
+// PostgresExtensions returns a superuser's URL of a real server with pgvector
+// and PostGIS, for PostgresOn: CDC_TEST_POSTGRES_EXTENSIONS_URL or, where that is
+// not set, one that the first test starts and that stays until `make
+// services-stop` or the end of `make test`.
+func PostgresExtensions(t testing.TB) string {
+	t.Helper()
+	const variable = "CDC_TEST_POSTGRES_EXTENSIONS_URL"
+	if v := os.Getenv(variable); v != "" {
+		return v
+	}
+	home, err := services.Find(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	server := home.Postgres("postgres-extensions", services.Postgres{Extensions: true})
+	if _, err := server.Start(ctx); err != nil {
+		t.Fatalf("%v (or set %s)", err, variable)
+	}
+	return server.Address()
 }
 
 // PostgresOn is Postgres on the server behind admin, a superuser's URL.

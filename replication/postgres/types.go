@@ -15,6 +15,7 @@ type typeInfo struct {
 	Base    uint32 // of a domain, else 0
 	BaseMod int32  // the domain's own modifier of its base, or -1
 	Elem    uint32 // of a true array, else 0
+	Commas  bool   // stand between the elements
 	Dims    int32  // of a domain over an array: the dimensions it is declared with
 	Labels  string // of an enum, separated by commas
 }
@@ -72,16 +73,21 @@ func (c *catalog) column(ctx context.Context, typeOID uint32, typmod, dims int32
 		if err != nil {
 			return col, err
 		}
-		if et.Elem != 0 || max(dims, t.Dims) > 1 { // an array of a domain over an array, or of arrays
-			col.Kind = replication.KindString
+		isDomain := elem != t.Elem || base != typeOID
+		if baseType = ""; isDomain {
+			if baseType, err = c.typeName(ctx, elem, elemMod); err != nil {
+				return col, err
+			}
+		}
+		// An array of a domain over an array, of several dimensions, or with another
+		// delimiter than most.
+		if et.Elem != 0 || max(dims, t.Dims) > 1 || !t.Commas {
+			if col.Kind = replication.KindString; isDomain {
+				baseType += "[]"
+			}
 		} else {
 			col = scalar(elem, elemMod)
 			col.Elem, col.Kind, col.Labels = col.Kind, replication.KindArray, et.Labels
-			if elem != t.Elem || base != typeOID {
-				if baseType, err = c.typeName(ctx, elem, elemMod); err != nil {
-					return col, err
-				}
-			}
 		}
 	} else {
 		col = scalar(base, mod)
@@ -159,15 +165,14 @@ func (c *catalog) typ(ctx context.Context, oid uint32) (typeInfo, error) {
 	}
 	var t typeInfo
 	// A true array is the type that its element names as its array type; the
-	// fixed vectors, name and point have elements too, and another text. So
-	// have arrays of box, whose delimiter is a semicolon.
+	// fixed vectors, name and point have elements too, and another text. Between
+	// boxes stand semicolons, between PostGIS's geometries colons.
 	err := c.s.do(ctx, func(conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, `
 SELECT t.typbasetype, t.typtypmod,
-       coalesce((SELECT e.oid FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid AND e.typdelim = ','), 0),
-       t.typndims,
+       coalesce((SELECT e.oid FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid), 0), t.typdelim = ',', t.typndims,
        coalesce((SELECT string_agg(l.enumlabel, ',' ORDER BY l.enumsortorder) FROM pg_catalog.pg_enum l WHERE l.enumtypid = t.oid), '')
-  FROM pg_catalog.pg_type t WHERE t.oid = $1::oid`, oid).Scan(&t.Base, &t.BaseMod, &t.Elem, &t.Dims, &t.Labels)
+  FROM pg_catalog.pg_type t WHERE t.oid = $1::oid`, oid).Scan(&t.Base, &t.BaseMod, &t.Elem, &t.Commas, &t.Dims, &t.Labels)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		// Dropped since: its values still come as text.

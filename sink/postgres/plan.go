@@ -23,7 +23,7 @@ type plan struct {
 	made    time.Time
 	hints   []string // what ALTER TABLE would have to do for columns that may not hold their field's values
 	absent  bool     // there is no table, and a KeysOnly shape makes none
-	copied  bool     // some column's type has no array type, or flattens in one, or has another delimiter there: only COPY loads it
+	copied  bool     // some column's type has no array type, or unnest takes it apart, or it has another delimiter there: only COPY loads it
 	stage   string   // the temp table of this connection, if it is made
 
 	// Optimistic COPY of new rows: after a unique violation it pauses for some
@@ -45,7 +45,7 @@ type column struct {
 	identity bool // GENERATED ALWAYS AS IDENTITY: can be inserted, not updated
 }
 
-const inspectSQL = `SELECT a.attname, format_type(a.atttypid, -1), t.typarray = 0 OR t.typcategory = 'A' OR t.typdelim <> ',', a.attgenerated <> '', a.attidentity = 'a', format_type(a.atttypid, a.atttypmod)
+const inspectSQL = `SELECT a.attname, format_type(a.atttypid, -1), t.typarray = 0 OR t.typcategory IN ('A', 'C') OR t.typdelim <> ',', a.attgenerated <> '', a.attidentity = 'a', format_type(a.atttypid, a.atttypmod)
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`
 
