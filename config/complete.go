@@ -39,7 +39,7 @@ func (c *Config) complete(d *decoder) {
 	c.completeSource(d)
 	c.completeTables(d)
 	c.completeOutbox(d)
-	c.Map.complete(d)
+	c.Map.complete(d, c.Name)
 	c.Kafka.complete(d)
 	c.Registry.complete(d)
 	c.completeSinks(d)
@@ -245,11 +245,33 @@ func checkTemplate(d *decoder, path, template string, form *regexp.Regexp, rule 
 	}
 }
 
-func (m *Map) complete(d *decoder) {
+func (m *Map) complete(d *decoder, name string) {
 	checkTemplate(d, "map.topic", m.Topic, topicForm, topicRule)
 	checkTemplate(d, "map.namespace", m.Namespace, namespaceForm, namespaceRule)
 	if !prefixForm.MatchString(m.Prefix) {
 		d.at("map.prefix", "%q is not made of letters, digits, '.', '_' and '-'", m.Prefix)
+	}
+	if m.Format != "debezium" {
+		if d.given("map.debezium") {
+			d.at("map.debezium", "is for format debezium")
+		}
+		return
+	}
+	if !d.given("map.truncate") {
+		m.Truncate = "skip"
+	}
+	if m.Debezium == nil {
+		m.Debezium = new(Debezium)
+		m.Debezium.declare(&object{}) // fills in the defaults
+	}
+	if m.Debezium.Name == "" {
+		m.Debezium.Name = name
+	}
+	if !prefixForm.MatchString(m.Debezium.Name) {
+		d.at("map.debezium.name", "%q is not made of letters, digits, '.', '_' and '-'", m.Debezium.Name)
+	}
+	if d.given("map.namespace") {
+		d.at("map.namespace", "is not for format debezium, which names its schemas after map.debezium.name and the table")
 	}
 }
 

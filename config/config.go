@@ -83,7 +83,16 @@ type Key struct {
 // Map is the shape of records.
 type Map struct {
 	Format, Topic, Prefix, Namespace string
-	Truncate                         string // record, skip or stop
+	Truncate                         string    // record, skip or stop
+	Debezium                         *Debezium // with format debezium, never nil
+}
+
+// Debezium is the format of that name: options under Debezium's own values.
+type Debezium struct {
+	Name                                    string
+	Decimal, Time, Binary, HStore, Interval string
+	Unavailable                             string
+	Tombstones                              bool
 }
 
 // Kafka is the cluster, and how to write to it.

@@ -55,11 +55,23 @@ func (t *Table) declare(o *object) {
 }
 
 func (m *Map) declare(o *object) {
-	o.choice("format", &m.Format, "row: the record's value is the row, a delete is a tombstone; operation, position, transaction and commit time are in headers.", "row").defaults("row")
+	o.choice("format", &m.Format, "row: the record's value is the row, a delete is a tombstone; operation, position, transaction and commit time are in headers. debezium: as Debezium's PostgreSQL connector writes records, see docs/debezium.md.", "row", "debezium").defaults("row")
 	o.text("topic", &m.Topic, "Template of topic names. {schema} and {table} stand for the table's.").defaults("{schema}.{table}")
 	o.text("prefix", &m.Prefix, "Put before every topic's name.")
 	o.text("namespace", &m.Namespace, "Template of the namespace of Avro schemas.").defaults("cdc.{schema}")
-	o.choice("truncate", &m.Truncate, "What TRUNCATE becomes: record, a record with the header cdc.op=truncate in every partition, which sinks apply; skip, nothing; stop, an error.", "record", "skip", "stop").defaults("record")
+	o.choice("truncate", &m.Truncate, "What TRUNCATE becomes: record, a record with the header cdc.op=truncate in every partition, which sinks apply; skip, nothing; stop, an error.", "record", "skip", "stop").defaults("record").note("skip with format debezium")
+	optional(o, "debezium", "The format debezium: the options of Debezium's PostgreSQL connector on which consumers depend, with its values.", &m.Debezium, (*Debezium).declare)
+}
+
+func (e *Debezium) declare(o *object) {
+	o.text("name", &e.Name, "topic.prefix: the first part of topics and schemas. Letters, digits, '.', '_' and '-'.").note("name of the file")
+	o.choice("decimal", &e.Decimal, "decimal.handling.mode.", "precise", "double", "string").defaults("precise")
+	o.choice("time", &e.Time, "time.precision.mode.", "adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds").defaults("adaptive")
+	o.choice("binary", &e.Binary, "binary.handling.mode.", "bytes", "base64", "base64-url-safe", "hex").defaults("bytes")
+	o.choice("hstore", &e.HStore, "hstore.handling.mode.", "json", "map").defaults("json")
+	o.choice("interval", &e.Interval, "interval.handling.mode.", "numeric", "string").defaults("numeric")
+	o.text("unavailable", &e.Unavailable, "unavailable.value.placeholder, for large values that the log left out and that could not be read again.").defaults("__debezium_unavailable_value")
+	o.flag("tombstones", &e.Tombstones, "tombstones.on.delete.").defaults("true")
 }
 
 func (k *Kafka) declare(o *object) {

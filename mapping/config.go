@@ -107,7 +107,9 @@ type Config struct {
 	// with "_key" after the name.
 	Namespace string
 	Tables    []TableConfig
-	Truncate  string // "" is TruncateRecord
+	Truncate  string // "" is TruncateRecord, for the format debezium TruncateSkip
+	// Debezium, when it is not nil, chooses the format debezium in place of row.
+	Debezium *Debezium
 
 	Registry   SchemaRegistry
 	Logger     *slog.Logger          // nil discards
@@ -136,6 +138,7 @@ type router struct {
 	topics           []Topic
 	owners           map[string]tableID // topic → the first table that goes there
 	shared           map[string]bool    // topics of several tables
+	debezium         bool               // topics are named as Debezium names them
 }
 
 // newRouter checks cfg and returns its router. The error names every fault that
@@ -146,6 +149,12 @@ func newRouter(cfg *Config) (*router, error) {
 		owners: map[string]tableID{}, shared: map[string]bool{},
 	}
 	var err error
+	if d := cfg.Debezium; d != nil {
+		if r.prefix == "" {
+			r.prefix = d.Source.Name + "."
+		}
+		r.debezium = true
+	}
 	if r.topic, err = parseTemplate(or(cfg.Topic, DefaultTopic), topicByte); err != nil {
 		return nil, fmt.Errorf("topic: %w", err)
 	}
@@ -240,6 +249,16 @@ func Topics(cfg Config) ([]Topic, error) {
 	r, err := newRouter(&cfg)
 	if err != nil {
 		return nil, err
+	}
+	if d := cfg.Debezium; d != nil {
+		if cfg.Truncate == TruncateRecord {
+			for i := range r.topics {
+				r.topics[i].Keyed = false // a truncate has no key there
+			}
+		}
+		if d.Transactions {
+			r.topics = append(r.topics, Topic{Name: d.transactionTopic()})
+		}
 	}
 	return r.topics, nil
 }

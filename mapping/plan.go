@@ -22,6 +22,7 @@ type plan struct {
 	describe func(key []byte) string
 	// complete says that a row with an Unchanged value is an error.
 	complete bool
+	debezium debeziumPlan // of the format debezium, in place of value and key.enc
 }
 
 // maxVersions is how many versions of one table keep their plans: the newest
@@ -37,6 +38,8 @@ type planner struct {
 	// hidden holds what excluded columns were renamed to while running.
 	hidden map[tableID][]string
 	log    *slog.Logger
+	// debezium is the format's configuration, nil for the format row.
+	debezium *Debezium
 }
 
 func newPlanner(r *router, registry SchemaRegistry, log *slog.Logger) *planner {
@@ -109,6 +112,9 @@ func (pl *planner) compile(ctx context.Context, t *replication.Table) (*plan, er
 	p := &plan{table: t, topic: topic, complete: cfg.Unchanged == UnchangedFail}
 	if cfg.Unchanged == UnchangedOmit {
 		maybeOmitted(specs, columns)
+	}
+	if pl.debezium != nil {
+		return p, pl.compileDebezium(ctx, p, cfg, columns, specs)
 	}
 	namespace, name := pl.router.recordName(id, topic)
 	p.value, err = pl.valueEncoder(ctx, t, topic+"-value", recordSchema{

@@ -13,7 +13,10 @@ import (
 	"cdc/replication"
 )
 
-// New returns the Mapper of the format row: the value is the row as Avro in
+// New returns the Mapper of the configured format: row, or debezium where
+// Config.Debezium is set.
+//
+// In the format row the value is the row as Avro in
 // Confluent's wire format, a delete is a tombstone, and what happened stands in
 // the headers. It compiles a plan the first time it sees a version of a table,
 // which asks the registry for the schemas' ids; from then on a row costs a loop
@@ -28,6 +31,9 @@ func New(cfg Config) (Mapper, error) {
 	r, err := newRouter(&cfg)
 	if err != nil {
 		return nil, fmt.Errorf("map: %w", err)
+	}
+	if cfg.Debezium != nil {
+		return newDebezium(&cfg, r)
 	}
 	m := &rowMapper{truncate: or(cfg.Truncate, TruncateRecord), log: cfg.Logger}
 	switch m.truncate {

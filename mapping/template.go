@@ -93,13 +93,28 @@ func escapeTopic(name string) string {
 	return b.String()
 }
 
+// underscored makes a name a valid part of a topic's as Debezium does, which
+// may make two names one.
+func underscored(name string) string {
+	return strings.Map(func(c rune) rune {
+		if topicByte(c) {
+			return c
+		}
+		return '_'
+	}, name)
+}
+
 // topicOf returns the topic of a table.
 func (r *router) topicOf(id tableID) (string, error) {
 	t, own := r.own[id]
 	if !own {
 		t = r.topic
 	}
-	name := r.prefix + t.expand(id, escapeTopic)
+	escape := escapeTopic
+	if r.debezium {
+		escape = underscored
+	}
+	name := r.prefix + t.expand(id, escape)
 	refuse := func(problem string) error {
 		return &replication.Refusal{
 			Problem: fmt.Sprintf("table %s: the topic name %q is %s", id, name, problem),

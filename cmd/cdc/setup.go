@@ -16,6 +16,7 @@ import (
 	"cdc/kafka"
 	"cdc/mapping"
 	"cdc/mapping/avro"
+	"cdc/mapping/debezium"
 	"cdc/producer"
 	"cdc/replication"
 	"cdc/replication/postgres"
@@ -131,6 +132,15 @@ func (s *setup) mapping() mapping.Config {
 	m := mapping.Config{
 		Topic: c.Map.Topic, Prefix: c.Map.Prefix, Namespace: c.Map.Namespace, Truncate: c.Map.Truncate,
 		Registry: s.registry, Logger: s.log, Registerer: s.registerer,
+	}
+	if e := c.Map.Debezium; c.Map.Format == "debezium" {
+		m.Debezium = &mapping.Debezium{
+			Options: debezium.Options{
+				Decimal: e.Decimal, Time: e.Time, Binary: e.Binary, HStore: e.HStore, Interval: e.Interval, Unavailable: e.Unavailable,
+			},
+			Source:       debezium.Source{Connector: "postgresql", Name: e.Name, Database: postgres.DatabaseName(c.Source.Postgres.URL)},
+			NoTombstones: !e.Tombstones,
+		}
 	}
 	for _, t := range c.Tables {
 		m.Tables = append(m.Tables, mapping.TableConfig{

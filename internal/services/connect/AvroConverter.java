@@ -72,7 +72,7 @@ public class AvroConverter implements Converter {
     }
 
     private int register(String subject, org.apache.avro.Schema schema) throws IOException, InterruptedException {
-        var body = JSON.writeValueAsString(Map.of("schema", schema.toString()));
+        var body = JSON.writeValueAsString(Map.of("schema", schema.toString().replace("\"{}\"", "\"\\u007b}\"")));
         var request = HttpRequest.newBuilder(URI.create(registry + "/subjects/" + subject + "/versions"))
             .header("Content-Type", "application/vnd.schemaregistry.v1+json").POST(HttpRequest.BodyPublishers.ofString(body)).build();
         var answer = http.send(request, HttpResponse.BodyHandlers.ofString());

@@ -1,0 +1,64 @@
+// Package debezium writes rows as Debezium's PostgreSQL connector 3.7 does: its
+// envelope, its semantic types, and its schemas as Confluent's Avro converter
+// registers them, property by property in the same order, so that a registry
+// knows a schema that Debezium registered before. docs/debezium.md lists what
+// differs on purpose. The sink's side is package mapping/avro.
+package debezium
+
+import "fmt"
+
+// Version is the version of Debezium whose format this is; it stands in every
+// record's source block.
+const Version = "3.7.0.Final"
+
+// DefaultUnavailable stands for a large value that the log left out.
+const DefaultUnavailable = "__debezium_unavailable_value"
+
+// Options are those options of Debezium on which consumers depend, under the
+// values that it has for them. The zero Options are its defaults.
+type Options struct {
+	// Decimal is decimal.handling.mode: precise (the default), double, string.
+	Decimal string
+	// Time is time.precision.mode: adaptive (the default),
+	// adaptive_time_microseconds, connect, isostring, microseconds, nanoseconds.
+	Time string
+	// Binary is binary.handling.mode: bytes (the default), base64,
+	// base64-url-safe, hex.
+	Binary string
+	// HStore is hstore.handling.mode: json (the default) or map.
+	HStore string
+	// Interval is interval.handling.mode: numeric (the default) or string.
+	Interval string
+	// Unavailable is unavailable.value.placeholder; "" is DefaultUnavailable.
+	Unavailable string
+}
+
+// complete fills in the defaults and refuses what Debezium does not know.
+func (o *Options) complete() error {
+	for _, f := range []struct {
+		name  string
+		value *string
+		known []string
+	}{
+		{"decimal", &o.Decimal, []string{"precise", "double", "string"}},
+		{"time", &o.Time, []string{"adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds"}},
+		{"binary", &o.Binary, []string{"bytes", "base64", "base64-url-safe", "hex"}},
+		{"hstore", &o.HStore, []string{"json", "map"}},
+		{"interval", &o.Interval, []string{"numeric", "string"}},
+	} {
+		if *f.value == "" {
+			*f.value = f.known[0]
+		}
+		ok := false
+		for _, k := range f.known {
+			ok = ok || *f.value == k
+		}
+		if !ok {
+			return fmt.Errorf("%s: %q is none of %v", f.name, *f.value, f.known)
+		}
+	}
+	if o.Unavailable == "" {
+		o.Unavailable = DefaultUnavailable
+	}
+	return nil
+}
