@@ -49,6 +49,9 @@ type PostgresSource struct {
 	Publication string
 	SlotWait    time.Duration
 	Failover    string // auto, required or never
+	Streaming   bool
+	SpillMemory int    // bytes
+	SpillDir    string // "" is the system's folder for temporary files
 }
 
 // Table is one captured table.

@@ -35,7 +35,7 @@ func TestDefaults(t *testing.T) {
 	want := &Config{
 		Name: "shop",
 		Source: Source{Postgres: &PostgresSource{
-			URL: secret.New("postgres://cdc@db/shop"), Slot: "cdc_shop", Publication: "cdc_shop", SlotWait: 30 * time.Second, Failover: "auto",
+			URL: secret.New("postgres://cdc@db/shop"), Slot: "cdc_shop", Publication: "cdc_shop", SlotWait: 30 * time.Second, Failover: "auto", Streaming: true, SpillMemory: 16 << 20,
 		}},
 		Tables: []Table{{Schema: "public", Name: "orders", Toast: "refetch", Snapshot: "initial", Key: Key{Mode: KeyPrimary}}},
 		Map:    Map{Format: "row", Topic: "{schema}.{table}", Namespace: "cdc.{schema}", Truncate: "record"},
@@ -72,7 +72,7 @@ func TestFull(t *testing.T) {
 		Name: "shop",
 		Source: Source{Postgres: &PostgresSource{
 			URL: secret.New("postgres://cdc:a%40b%3A%2F%27$%7BHOME%7D@db:5432/shop?sslmode=require"), Password: secret.New("a@b:/'${HOME}"),
-			Slot: "cdc_shop", Publication: "cdc_shop", SlotWait: 30 * time.Second, Failover: "auto",
+			Slot: "cdc_shop", Publication: "cdc_shop", SlotWait: 30 * time.Second, Failover: "auto", Streaming: true, SpillMemory: 16 << 20,
 		}},
 		Tables: []Table{
 			{Schema: "public", Name: "customers", Toast: "refetch", Snapshot: "initial", Key: Key{Mode: KeyPrimary}},

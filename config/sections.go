@@ -37,6 +37,9 @@ func (p *PostgresSource) declare(o *object) {
 	o.text("publication", &p.Publication, "Publication of the tables; created when absent, and tables are added to it.").note("cdc_ and the name")
 	o.duration("slot_wait", &p.SlotWait, "How long to wait for a slot that another process still holds.").defaults("30s")
 	o.choice("failover", &p.Failover, "Whether the slot is a failover slot (PostgreSQL 17 and later), which standbys with sync_replication_slots copy so that reading goes on at the promoted one: auto makes a new slot one where the server can; required refuses where it cannot, and makes a slot that is there one; never.", "auto", "required", "never").defaults("auto")
+	o.flag("streaming", &p.Streaming, "Receive transactions that are larger than the server's logical_decoding_work_mem while they are in progress, and keep them until they commit: they are published sooner. With false they wait on the server's disk.").defaults("true")
+	o.size("spill_memory", &p.SpillMemory, "Memory for transactions in progress, all together. What is more goes to files.").defaults("16MiB")
+	o.file("spill_dir", &p.SpillDir, "Folder of these files, relative to this file. They have no names and are gone when the process ends. It should have room for the largest transactions, and not be one in memory.").note("the system's folder for temporary files")
 }
 
 func (t *Table) declare(o *object) {

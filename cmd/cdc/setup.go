@@ -93,6 +93,7 @@ func (s *setup) source() postgres.Config {
 	c, pg := s.config, s.config.Source.Postgres
 	p := postgres.Config{
 		Name: c.Name, URL: pg.URL, Slot: pg.Slot, Publication: pg.Publication, SlotWait: pg.SlotWait, Failover: postgres.Failover(pg.Failover),
+		NoStreaming: !pg.Streaming, SpillMemory: pg.SpillMemory, SpillDir: pg.SpillDir,
 		Logger: s.log, Registerer: s.registerer, Progress: logProgress(s.log),
 	}
 	for _, t := range c.Tables {

@@ -24,6 +24,10 @@ func cut(ctx context.Context, b *batch, at int, todo []hole) (*batch, error) {
 			to.ID, to.Commit, to.CommitTime = rest.arena.copy(from.ID), rest.arena.copy(from.Commit), from.CommitTime
 		}
 		c.Tx = to
+		if m := c.Message; m != nil {
+			c.Message = rest.arena.message()
+			*c.Message = replication.Message{Prefix: rest.arena.copy(m.Prefix), Content: rest.arena.copy(m.Content), Transactional: m.Transactional}
+		}
 		rest.add(c, bytes/len(b.Changes))
 	}
 	for _, h := range todo {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -78,6 +79,8 @@ type Config struct {
 	NoStreaming bool
 	SpillMemory int
 	SpillDir    string
+	createSpool func(dir string) (*os.File, error) // of tests
+	wholeFor    time.Duration                      // of tests
 
 	BatchBytes int           // budget of a Batch in bytes; 0 = 1 MiB
 	SlotWait   time.Duration // how long to wait for a slot in use before refusing; 0 = 30 s
@@ -115,6 +118,12 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.SpillMemory <= 0 {
 		c.SpillMemory = defaultSpillMemory
+	}
+	if c.createSpool == nil {
+		c.createSpool = createSpool
+	}
+	if c.wholeFor == 0 {
+		c.wholeFor = wholeFor
 	}
 	if c.SlotWait <= 0 {
 		c.SlotWait = defaultSlotWait

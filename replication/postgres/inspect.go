@@ -105,6 +105,7 @@ func inspect(ctx context.Context, cfg *Config, cat *catalog) (*inspection, error
 		return nil, err
 	}
 	i.judgeRoom()
+	i.judgeSpill()
 	return i, nil
 }
 

@@ -124,6 +124,18 @@ func (s *Source) register(r prometheus.Registerer) (unregister func(), err error
 			"cdc_source_snapshot_rows", "Rows that the snapshot has read so far.",
 			func(st Stats) float64 { return float64(st.SnapshotRows) },
 		},
+		{
+			"cdc_source_open_transactions", "Large transactions that the server sends while they are in progress.",
+			func(st Stats) float64 { return float64(st.InProgress) },
+		},
+		{
+			"cdc_source_spooled_bytes", "Bytes of these transactions that are kept in memory and in files until they commit.",
+			func(st Stats) float64 { return float64(st.Spooled) },
+		},
+		{
+			"cdc_source_spilled_bytes", "Of these bytes, those in files.",
+			func(st Stats) float64 { return float64(st.Spilled) },
+		},
 	} {
 		c := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return g.value(s.Stats()) })
 		if err := r.Register(c); err != nil {

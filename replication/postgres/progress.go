@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pglogrepl"
 )
@@ -66,6 +67,14 @@ func (p *progress) takes(kind byte) bool {
 //     TO SAVEPOINT) makes the server fail now and then with an internal error
 //     ("could not map filenode … to relation OID"), seen on PostgreSQL 14 to 18.
 var errWhole = errors.New("transactions are read whole for a while")
+
+// errProgress ends a connection so that the next one has transactions come in
+// progress again.
+var errProgress = errors.New("transactions may come in progress again")
+
+// wholeFor is how long a connection reads whole at least: the next one has the
+// server read its log again from the oldest open transaction on.
+const wholeFor = 10 * time.Minute
 
 // restart drops everything: a new connection sends it again.
 func (p *progress) restart() {

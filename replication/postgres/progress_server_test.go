@@ -331,18 +331,9 @@ func TestInProgressDiskFull(t *testing.T) {
 	db.exec(loadTable)
 	cfg := db.eager(db.stream("l"))
 	cfg.SpillMemory, cfg.SpillDir = 1, t.TempDir()
-	s := mustOpen(t, cfg)
-	b, err := s.Next(testContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.From = b.Position
-	b.Release()
-	s.stream = nil
-	if !s.begin() {
-		t.Fatal("closed")
-	}
-	s.stream.progress.spools.create = func(string) (*os.File, error) { return os.OpenFile("/dev/full", os.O_RDWR, 0) }
+	full := cfg
+	full.createSpool = func(string) (*os.File, error) { return os.OpenFile("/dev/full", os.O_RDWR, 0) }
+	s := mustOpen(t, full)
 	db.exec(`INSERT INTO l SELECT 1, g, repeat('x', 500) FROM generate_series(0, 1999) g`)
 	for {
 		b, err := s.Next(testContext(t))
@@ -457,5 +448,48 @@ func TestInProgressToast(t *testing.T) {
 	}
 	if begun(s) == 0 {
 		t.Error("the transaction did not come in progress")
+	}
+}
+
+// TestInProgressMessages rolls back a message in a transaction in progress: it
+// does not come, and later transactions come in progress again.
+func TestInProgressMessages(t *testing.T) {
+	db := newTestDB(t)
+	db.exec(loadTable)
+	cfg := db.eager(db.stream("l"))
+	cfg.Messages, cfg.SpillDir = []string{"m"}, t.TempDir()
+	cfg.wholeFor = 1
+	s := mustOpen(t, cfg)
+	got := 0
+	var messages []string
+	read := func(rows int) {
+		t.Helper()
+		for got < rows {
+			b, err := s.Next(testContext(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range b.Changes {
+				if c := &b.Changes[i]; c.Op == replication.OpMessage {
+					messages = append(messages, fmt.Sprintf("%s.%d", c.Message.Content, c.Index))
+				} else {
+					got++
+				}
+			}
+			b.Release()
+		}
+	}
+	const rows = `INSERT INTO l SELECT %d, g, repeat('x', 500) FROM generate_series(%d, %d) g;`
+	db.exec(`BEGIN; SELECT pg_logical_emit_message(true, 'm', 'stays');` + fmt.Sprintf(rows, 1, 0, 999) +
+		`SAVEPOINT a; SELECT pg_logical_emit_message(true, 'm', 'goes');` + fmt.Sprintf(rows, 1, 1000, 1999) + `ROLLBACK TO a;` +
+		`SELECT pg_logical_emit_message(true, 'm', 'stays, too');` + fmt.Sprintf(rows, 1, 2000, 2999) + `COMMIT`)
+	read(2000)
+	if m := strings.Join(messages, " "); m != "stays.0 stays, too.1001" {
+		t.Errorf("messages %s", m)
+	}
+	before := begun(s)
+	for tx := 2; begun(s) == before; tx++ {
+		db.exec(fmt.Sprintf(rows, tx, 0, 999))
+		read(2000 + 1000*(tx-1))
 	}
 }

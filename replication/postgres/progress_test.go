@@ -50,8 +50,12 @@ type desk struct {
 	b *batch
 }
 
+func testSpools(dir string, limit int) *spools {
+	return newSpools(&Config{SpillDir: dir, SpillMemory: limit, createSpool: createSpool})
+}
+
 func newDesk(t testing.TB, limit int) *desk {
-	k := &desk{d: newDecoder(100), p: progress{spools: newSpools(t.TempDir(), limit)}, b: newBatchPool(1<<20, 4).tryGet()}
+	k := &desk{d: newDecoder(100), p: progress{spools: testSpools(t.TempDir(), limit)}, b: newBatchPool(1<<20, 4).tryGet()}
 	t.Cleanup(k.p.restart)
 	return k
 }
@@ -254,7 +258,7 @@ func TestInProgressErrors(t *testing.T) {
 // them back. Neither memory nor files grow beyond what they must.
 func TestSpool(t *testing.T) {
 	dir := t.TempDir()
-	p := newSpools(dir, 300<<10)
+	p := testSpools(dir, 300<<10)
 	defer p.clear()
 	for range 2 {
 		want := map[uint32][][]byte{}
@@ -362,7 +366,7 @@ func TestSpoolFile(t *testing.T) {
 
 // TestSpoolFull writes to a device that is full.
 func TestSpoolFull(t *testing.T) {
-	p := newSpools(t.TempDir(), 0)
+	p := testSpools(t.TempDir(), 0)
 	defer p.clear()
 	p.create = func(string) (*os.File, error) { return os.OpenFile("/dev/full", os.O_RDWR, 0) }
 	p.add(p.begin(7), 7, []byte("x"))
@@ -375,7 +379,7 @@ func TestSpoolFull(t *testing.T) {
 
 // TestSpoolAllocs holds spools to no allocation a row, in memory and to a file.
 func TestSpoolAllocs(t *testing.T) {
-	p := newSpools(t.TempDir(), 1<<20)
+	p := testSpools(t.TempDir(), 1<<20)
 	defer p.clear()
 	g := progress{spools: p}
 	row := inStream(80, benchInsert())
@@ -417,7 +421,7 @@ func FuzzInProgress(f *testing.F) {
 	seed(streamStart(80, 1), streamStop(), streamAbort(80, 80), logical(0, 300, "a", "b"))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {
-		k := &desk{d: newDecoder(1), p: progress{spools: newSpools(dir, 100)}, b: newBatchPool(1<<20, 1).tryGet()}
+		k := &desk{d: newDecoder(1), p: progress{spools: testSpools(dir, 100)}, b: newBatchPool(1<<20, 1).tryGet()}
 		k.d.messages = newPrefixes([]string{"*"})
 		for len(data) >= 2 {
 			n := min(int(binary.BigEndian.Uint16(data)), len(data)-2)

@@ -156,6 +156,10 @@ func (s *stream) copyData(ctx context.Context, w *walConn, body []byte, owned bo
 		w.keepalive(time.Now(), end, reply, pglogrepl.LSN(s.acked.Load()))
 		s.dec.idle(end, s.cur)
 		s.prompt = s.prompt || reply && end > s.handed
+		if s.whole != 0 && !w.streaming && s.dec.end > s.whole && !s.dec.open() && time.Since(w.began) >= s.cfg.wholeFor {
+			s.whole = 0
+			return errProgress
+		}
 		return nil
 	default:
 		return fmt.Errorf("read replication stream: unknown kind %q", kind)

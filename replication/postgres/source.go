@@ -307,6 +307,9 @@ type Stats struct {
 	Retained  int64         // bytes of log the server keeps because of the slot, looked at rarely; -1 before the first look
 	// SnapshotRows is how many rows the snapshot has read, of all tables.
 	SnapshotRows int64
+	// InProgress is how many transactions in progress are held, Spooled how many
+	// bytes of them, Spilled how many of these bytes are in files.
+	InProgress, Spooled, Spilled int64
 }
 
 // Stats returns the state. Safe from any goroutine.
@@ -323,6 +326,8 @@ func (s *Source) Stats() Stats {
 	st.Received = pglogrepl.LSN(stream.received.Load())
 	st.Acked = pglogrepl.LSN(stream.acked.Load())
 	st.ServerEnd = pglogrepl.LSN(stream.serverEnd.Load())
+	st.InProgress, st.Spooled, st.Spilled = stream.progress.spools.spooled()
+	st.Spooled += st.Spilled
 	st.LagBytes = max(0, int64(st.ServerEnd)-int64(st.Acked))
 	return st
 }

@@ -57,11 +57,8 @@ type spool struct {
 	messages, unclear bool
 }
 
-func newSpools(dir string, limit int) *spools {
-	if dir == "" {
-		dir = os.TempDir()
-	}
-	return &spools{dir: dir, limit: limit, create: createSpool, open: map[uint32]*spool{}}
+func newSpools(cfg *Config) *spools {
+	return &spools{dir: cfg.spillDir(), limit: cfg.SpillMemory, create: cfg.createSpool, open: map[uint32]*spool{}}
 }
 
 // createSpool makes a file that nobody else can open.

@@ -93,7 +93,7 @@ func startStream(c streamConfig) *stream {
 		positions:    newPositionText(c.timeline, c.snapshots),
 		relations:    newRelations(c.catalog, c.snapshots),
 		dec:          newDecoder(c.from),
-		progress:     progress{spools: newSpools(c.cfg.SpillDir, c.cfg.SpillMemory)},
+		progress:     progress{spools: newSpools(c.cfg)},
 		cancel:       cancel,
 		done:         make(chan struct{}),
 		ready:        make(chan struct{}, 1),
@@ -261,6 +261,8 @@ func (s *stream) run(ctx context.Context) {
 		}
 		if errors.Is(err, errWhole) {
 			s.log.Info(err.Error(), "up_to", s.whole.String())
+		} else if errors.Is(err, errProgress) {
+			s.log.Debug(err.Error())
 		} else if !down {
 			s.log.Warn("replication connection is lost, reconnecting", "slot", s.cfg.Slot, "error", err)
 			down = true
@@ -282,7 +284,7 @@ func (s *stream) run(ctx context.Context) {
 func (s *stream) retriable(err error, retry *backoff) bool {
 	if sqlState(err) != codeInUse {
 		retry.busySince = time.Time{}
-		return transient(err) || errors.Is(err, errWhole)
+		return transient(err) || errors.Is(err, errWhole) || errors.Is(err, errProgress)
 	}
 	if retry.busySince.IsZero() {
 		retry.busySince = time.Now()

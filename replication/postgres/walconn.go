@@ -36,6 +36,7 @@ type walConn struct {
 	low  *lowWaterConn
 	// streaming says that transactions in progress come.
 	streaming bool
+	began     time.Time
 	r         *wireReader
 	out       []byte
 
@@ -67,7 +68,7 @@ func startReplication(ctx context.Context, conn *pgconn.PgConn, slot, options st
 	if err != nil {
 		return nil, fmt.Errorf("take over connection: %w", err)
 	}
-	w := &walConn{conn: h.Conn, low: lowWaterOf(h.Conn), r: newWireReader(h.Conn), every: every, flushed: from, received: from}
+	w := &walConn{conn: h.Conn, low: lowWaterOf(h.Conn), r: newWireReader(h.Conn), every: every, flushed: from, received: from, began: time.Now()}
 	stop := context.AfterFunc(ctx, func() { w.conn.SetDeadline(time.Unix(1, 0)) })
 	err = w.start(slot, options, from)
 	if !stop() && err == nil {
