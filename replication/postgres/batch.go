@@ -128,8 +128,10 @@ type batch struct {
 	arena
 
 	// end is the newest boundary between transactions in the batch; 0 when it
-	// holds none. Position is its text.
-	end pglogrepl.LSN
+	// holds none. Position is its text. whole is how many of the Changes come
+	// before it.
+	end   pglogrepl.LSN
+	whole int
 	// incomplete lists the Changes whose After has an Unchanged value that is to
 	// be read from the table again.
 	incomplete []hole
@@ -155,6 +157,9 @@ func (b *batch) add(c replication.Change, wire int) {
 	b.Changes = append(b.Changes, c)
 	b.Bytes += wire
 }
+
+// bound says that lsn is a boundary between transactions, after all Changes.
+func (b *batch) bound(lsn pglogrepl.LSN) { b.end, b.whole = lsn, len(b.Changes) }
 
 // size returns about how much memory the batch's content takes, in bytes.
 func (b *batch) size() int { return b.arena.used() + len(b.Changes)*sizeofChange }
@@ -229,7 +234,7 @@ func (p *batchPool) put(b *batch) {
 	}
 	b.Changes = b.Changes[:0]
 	b.incomplete = b.incomplete[:0]
-	b.Position, b.Bytes, b.end = "", 0, 0
+	b.Position, b.Bytes, b.end, b.whole = "", 0, 0, 0
 	b.tx, b.txCommit, b.hole = nil, 0, false
 	b.arena.reset(2 * p.budget)
 	p.idle = append(p.idle, b)

@@ -112,7 +112,7 @@ func (d *decoder) message(c *cursor, owned bool, b *batch, wire int) error {
 	}
 	if !transactional && !d.open() {
 		d.end = lsn + messageStep
-		b.end = d.end
+		b.bound(d.end)
 	}
 	return nil
 }

@@ -117,7 +117,8 @@ func (d *decoder) idle(lsn pglogrepl.LSN, b *batch) bool {
 	if d.open() || lsn <= d.end {
 		return false
 	}
-	d.end, b.end = lsn, lsn
+	d.end = lsn
+	b.bound(lsn)
 	return true
 }
 
@@ -222,7 +223,8 @@ func (d *decoder) leave(commit, end pglogrepl.LSN, b *batch) {
 		d.partCommit, d.partIndex = 0, 0
 	}
 	if end > d.end {
-		d.end, b.end = end, end
+		d.end = end
+		b.bound(end)
 	}
 }
 
