@@ -107,6 +107,7 @@ func holdsAll(enc *avro.Encoder, specs []avro.FieldSpec, columns int) bool {
 //   - a field that is new is nullable, with default null, also where the column
 //     is NOT NULL; cdc.missing tells what the rows from before it have;
 //   - a field that was nullable stays so;
+//   - a field whose type was wider, and holds the column, keeps it;
 //   - a field of a column that was renamed has its old name as an alias.
 func follows(specs []avro.FieldSpec, latest *avro.Schema) []avro.FieldSpec {
 	specs = slices.Clone(specs)
@@ -136,6 +137,7 @@ func follows(specs []avro.FieldSpec, latest *avro.Schema) []avro.FieldSpec {
 		}
 		was := &before[at]
 		c.NotNull = c.NotNull && !added && !was.Nullable
+		spec.Type = latest.Wider(was.Name, *c)
 		c.HasMissing, c.Missing = was.HasMissing, was.Missing
 		if added {
 			spec.Aliases = append(spec.Aliases, was.Name)

@@ -1,14 +1,20 @@
 package avro
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/sr"
+
+	"cdc/replication"
 )
 
 // Known returns the id that the schema has under the subject, 0 when it is not
@@ -61,6 +67,39 @@ func (s *Schema) Fields() []FieldInfo {
 	}
 	return list
 }
+
+// Wider returns the JSON text of the field's type, if it holds every value of the
+// column and readers with the column's own type could not read what was written
+// by it: the column was wider once, or somebody registered a union. Else "".
+func (s *Schema) Wider(name string, c replication.Column) string {
+	i := slices.IndexFunc(s.root.fields, func(f field) bool { return f.name == name })
+	if i < 0 {
+		return ""
+	}
+	n := s.root.fields[i].node
+	if n.typ == typeUnion && n.null >= 0 && len(n.branches) == 2 {
+		n = n.branches[1-n.null]
+	}
+	own, err := appendType(nil, c.Kind, c)
+	if err != nil || numberRank[n.typ] <= numberRank[typesByName[strings.Trim(string(own), `"`)]] && n.typ != typeUnion || n.logical != logicalNone {
+		return ""
+	}
+	if _, err := compileStep(s.root.fields[i].node, c); err != nil {
+		return ""
+	}
+	var record struct {
+		Fields []struct{ Type json.RawMessage }
+	}
+	var text bytes.Buffer
+	if json.Unmarshal([]byte(s.text), &record) != nil || i >= len(record.Fields) || json.Compact(&text, record.Fields[i].Type) != nil {
+		return ""
+	}
+	return text.String()
+}
+
+// numberRank orders the numbers: what was written as one can be read as any of a
+// higher rank (Avro specification, "Schema Resolution").
+var numberRank = map[avroType]int{typeInt: 1, typeLong: 2, typeFloat: 3, typeDouble: 4}
 
 // FieldNames returns, for each column of a row, the name of the field that the
 // Encoder writes it to, "" when it writes it nowhere. columns is the length of

@@ -58,8 +58,7 @@ func (r *Registry) refuse(subject string, err error) error {
 		return &replication.Refusal{
 			Problem: fmt.Sprintf("subject %s: the schema registry rejects the table's new schema as incompatible: %s", subject, answer.Error()),
 			Remedy: "either allow the change: " + allow +
-				"; or give the table another topic (tables: topic) so that the new schema starts a new subject" +
-				"; or register by hand a version that old and new rows fit (the field's type then is a union, as [\"null\",\"long\",\"string\"]): rows are written by that",
+				"; or give the table another topic (tables: topic) so that the new schema starts a new subject",
 		}
 	case http.StatusUnprocessableEntity:
 		return &replication.Refusal{

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"cdc/replication"
 )
@@ -41,6 +42,9 @@ type FieldSpec struct {
 	Source int
 	// Aliases are the Avro names that the field had before.
 	Aliases []string
+	// Type is the JSON text of the field's type, in place of the column's own,
+	// which it must hold; see Schema.Wider.
+	Type string
 }
 
 // RecordSchema returns the schema of a record with a field per spec, in their
@@ -100,24 +104,13 @@ func appendField(b []byte, avroName string, f FieldSpec) ([]byte, error) {
 	b = append(b, `{"name":`...)
 	b = appendQuoted(b, avroName)
 	b = append(b, `,"type":`...)
-	if !f.Column.NotNull {
-		b = append(b, `["null",`...)
-	}
 	kind := f.Column.Kind
-	var err error
 	if kind == replication.KindArray {
 		kind = f.Column.Elem
-		b = append(b, `{"type":"array","items":["null",`...)
-		b, err = appendType(b, kind, f.Column)
-		b = append(b, `]}`...)
-	} else {
-		b, err = appendType(b, kind, f.Column)
 	}
+	b, err := appendFieldType(b, kind, f)
 	if err != nil {
 		return nil, err
-	}
-	if !f.Column.NotNull {
-		b = append(b, `],"default":null`...)
 	}
 	if avroName != f.Name {
 		b = append(b, `,"`+propName+`":`...)
@@ -150,6 +143,32 @@ func appendField(b []byte, avroName string, f FieldSpec) ([]byte, error) {
 		b = append(b, `,"`+propKind+`":"`+kind.String()+`"`...)
 	}
 	return append(b, '}'), nil
+}
+
+// appendFieldType appends the type of the field, with null where the column may
+// be NULL, and the default that goes with it.
+func appendFieldType(b []byte, kind replication.Kind, f FieldSpec) (_ []byte, err error) {
+	if f.Type != "" {
+		b = append(b, f.Type...)
+		if strings.HasPrefix(f.Type, `["null"`) {
+			b = append(b, `,"default":null`...)
+		}
+		return b, nil
+	}
+	if !f.Column.NotNull {
+		b = append(b, `["null",`...)
+	}
+	if f.Column.Kind == replication.KindArray {
+		b = append(b, `{"type":"array","items":["null",`...)
+		b, err = appendType(b, kind, f.Column)
+		b = append(b, `]}`...)
+	} else {
+		b, err = appendType(b, kind, f.Column)
+	}
+	if !f.Column.NotNull {
+		b = append(b, `],"default":null`...)
+	}
+	return b, err
 }
 
 // appendType appends the Avro type of a value of that kind; c tells its width,
