@@ -39,7 +39,6 @@ type OutboxColumns struct {
 // OutboxCleanup says how published rows are removed.
 type OutboxCleanup struct {
 	Every time.Duration
-	Keep  time.Duration
 	Batch int
 }
 
@@ -84,7 +83,6 @@ func (c *OutboxColumns) declare(o *object) {
 
 func (c *OutboxCleanup) declare(o *object) {
 	o.duration("every", &c.Every, "Pause between two rounds.").defaults("10s")
-	o.duration("keep", &c.Keep, "How long rows stay at least after they were found published.").defaults("0s")
 	o.number("batch", &c.Batch, 1, 100_000, "Rows that one DELETE takes.").defaults("1000")
 }
 

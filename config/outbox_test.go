@@ -30,7 +30,7 @@ func TestOutbox(t *testing.T) {
     cleanup: on
     compact: "*"
   - table: public.slow
-    cleanup: {every: 1m, keep: 1h}
+    cleanup: {every: 1m, batch: 50}
     topic: "a.{kind}"
     columns: {payload: body}
 `), noEnv)
@@ -43,7 +43,7 @@ func TestOutbox(t *testing.T) {
 		{Schema: "public", Table: "outboxevent", Preset: "debezium", Snapshot: "never", Payload: "bytes", Headers: map[string]string{"eventType": "type"}},
 		{Prefix: "outbox*", Preset: "columns", Snapshot: "initial", Payload: "json", OnError: "skip"},
 		{Schema: "public", Table: "big", Preset: "columns", Snapshot: "initial", Payload: "bytes", Compact: []string{"*"}, Cleanup: &OutboxCleanup{Every: 10 * time.Second, Batch: 1000}},
-		{Schema: "public", Table: "slow", Preset: "columns", Snapshot: "initial", Payload: "bytes", Topic: "a.{kind}", Columns: OutboxColumns{Payload: "body"}, Cleanup: &OutboxCleanup{Every: time.Minute, Keep: time.Hour, Batch: 1000}},
+		{Schema: "public", Table: "slow", Preset: "columns", Snapshot: "initial", Payload: "bytes", Topic: "a.{kind}", Columns: OutboxColumns{Payload: "body"}, Cleanup: &OutboxCleanup{Every: time.Minute, Batch: 50}},
 	}
 	if d := cmp.Diff(want, c.Outbox); d != "" {
 		t.Errorf("(-want +got):\n%s", d)

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"context"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"cdc/config"
 	"cdc/mapping"
+	"cdc/outbox/cleanup"
 	"cdc/outbox/route"
+	"cdc/pipeline"
 	"cdc/producer"
+	"cdc/replication"
 	"cdc/replication/postgres"
 )
 
@@ -49,4 +55,61 @@ func routed(r route.Config, rows mapping.Mapper) (mapping.Mapper, error) {
 // deadLetters reports whether something may go to the dead letters.
 func deadLetters(c *config.Config) bool {
 	return c.OnError == producer.OnErrorDeadLetter || slices.ContainsFunc(c.Outbox, func(b config.Outbox) bool { return b.OnError == mapping.OnErrorDeadLetter })
+}
+
+// cleanup is what to clean up of the file's outboxes; without tables when
+// nothing is.
+func (s *setup) cleanup() cleanup.Config {
+	c := cleanup.Config{Logger: s.log, Registerer: s.registerer}
+	for _, b := range s.config.Outbox {
+		if b.Cleanup != nil {
+			c.Tables = append(c.Tables, cleanup.Table{Schema: b.Schema, Name: b.Table, Every: b.Cleanup.Every, Batch: b.Cleanup.Batch})
+		}
+	}
+	if pg := s.config.Source.Postgres; pg != nil {
+		c.Open = func(ctx context.Context) (cleanup.Store, error) { return cleanup.OpenPostgres(ctx, pg.URL) }
+	}
+	return c
+}
+
+// savedCheckpoints remembers the newest position that was saved.
+type savedCheckpoints struct {
+	pipeline.Checkpoints
+	newest atomic.Pointer[replication.Position]
+}
+
+func (s *savedCheckpoints) Save(ctx context.Context, p replication.Position) error {
+	err := s.Checkpoints.Save(ctx, p)
+	if err == nil {
+		s.newest.Store(&p)
+	}
+	return err
+}
+
+// reached reports whether a PostgreSQL checkpoint has passed a mark.
+func (s *savedCheckpoints) reached(t cleanup.Table, m cleanup.Mark) (bool, error) {
+	p := s.newest.Load()
+	if p == nil {
+		return false, nil
+	}
+	return postgres.Reached(*p, string(m), t.Schema, t.Name)
+}
+
+// startCleanup cleans up beside a capture until stop is called.
+func startCleanup(ctx context.Context, c cleanup.Config, saved *savedCheckpoints) (stop func(), err error) {
+	if len(c.Tables) == 0 {
+		return func() {}, nil
+	}
+	c.Reached = saved.reached
+	cleaner, err := cleanup.New(c)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { cleaner.Run(ctx) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}, nil
 }

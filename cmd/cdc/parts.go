@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"cdc/mapping"
+	"cdc/outbox/cleanup"
 	"cdc/outbox/route"
 	"cdc/pipeline"
 	"cdc/producer"
@@ -27,6 +28,7 @@ type captureSetup struct {
 	Source          postgres.Config
 	Mapping         mapping.Config
 	Outbox          route.Config
+	Cleanup         cleanup.Config
 	DeadLetters     bool // something may go there
 	Producer        producer.Config
 	CheckpointTopic string
@@ -75,8 +77,9 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 	if err := prod.Ensure(ctx, producerTopics(topics)); err != nil {
 		return stopped(ctx, errors.Join(err, closeWithin(s.DrainTimeout, source.Close)))
 	}
+	saved := &savedCheckpoints{Checkpoints: checkpoints}
 	config := pipeline.Config{
-		Source: source, Mapper: mapper, Producer: prod, Checkpoints: checkpoints,
+		Source: source, Mapper: mapper, Producer: prod, Checkpoints: saved,
 		InFlightBytes: s.InFlightBytes, DrainTimeout: s.DrainTimeout, StuckAfter: stuckAfter,
 		Connected: func() bool { return source.Stats().Connected },
 		Logger:    s.Logger, Registerer: s.Registerer,
@@ -84,6 +87,11 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 	if config.OnError = s.Producer.OnError; s.DeadLetters {
 		config.DeadLetters = prod.DeadLetters()
 	}
+	stopCleanup, err := startCleanup(ctx, s.Cleanup, saved)
+	if err != nil {
+		return errors.Join(err, closeWithin(s.DrainTimeout, source.Close))
+	}
+	defer stopCleanup()
 	p := pipeline.New(config)
 	watch(func() health {
 		h, st := p.Health(), source.Stats()

@@ -1,0 +1,147 @@
+package cleanup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"cdc/replication"
+	"cdc/secret"
+)
+
+// OpenPostgres connects to a PostgreSQL database as a role that may read and
+// delete the tables' rows.
+func OpenPostgres(ctx context.Context, url secret.String) (Store, error) {
+	cfg, err := pgx.ParseConfig(url.Reveal())
+	if err != nil {
+		return nil, errors.New("connect to clean up: the URL cannot be parsed") // the cause would quote it
+	}
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = "cdc outbox cleanup"
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to clean up: %w", err)
+	}
+	return &postgresStore{conn: conn, plans: map[Table]*postgresPlan{}}, nil
+}
+
+type postgresStore struct {
+	conn  *pgx.Conn
+	plans map[Table]*postgresPlan
+}
+
+// postgresPlan are the statements for one table.
+type postgresPlan struct {
+	find, delete string
+	columns      int // of the key
+}
+
+func (s *postgresStore) Close(ctx context.Context) error { return s.conn.Close(ctx) }
+
+const primaryKeySQL = `
+SELECT a.attname::text, format_type(a.atttypid, a.atttypmod)
+  FROM pg_catalog.pg_index i
+  JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, place)
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+ WHERE n.nspname = $1 AND c.relname = $2 AND i.indisprimary ORDER BY k.place`
+
+func (s *postgresStore) plan(ctx context.Context, t Table) (*postgresPlan, error) {
+	if p := s.plans[t]; p != nil {
+		return p, nil
+	}
+	rows, err := s.conn.Query(ctx, primaryKeySQL, t.Schema, t.Name)
+	if err != nil {
+		return nil, fmt.Errorf("look up the key of %s: %w", t, err)
+	}
+	key, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Name, Type string }])
+	if err != nil {
+		return nil, fmt.Errorf("look up the key of %s: %w", t, err)
+	}
+	if len(key) == 0 {
+		return nil, refuse(t)
+	}
+	table := replication.QuoteIdentifier(t.Schema) + "." + replication.QuoteIdentifier(t.Name)
+	var order, texts, arrays, names, match []string
+	for i, k := range key {
+		name := replication.QuoteIdentifier(k.Name)
+		order = append(order, name)
+		texts = append(texts, name+"::text")
+		arrays = append(arrays, fmt.Sprintf("$%d::text[]::%s[]", i+1, k.Type))
+		names = append(names, fmt.Sprintf("k%d", i))
+		match = append(match, fmt.Sprintf("t.%s = k.k%d", name, i))
+	}
+	// The version of the row (xmin) is part of the match: what was updated since,
+	// or deleted and inserted again under the same key, is another row. A row that
+	// somebody has locked is left for the next round.
+	list := strings.Join(order, ", ")
+	p := &postgresPlan{columns: len(key)}
+	p.find = fmt.Sprintf("SELECT %s, xmin::text FROM %s ORDER BY %s LIMIT $1", strings.Join(texts, ", "), table, list)
+	p.delete = fmt.Sprintf(`WITH k AS MATERIALIZED (SELECT * FROM unnest(%s, $%d::text[]) AS k(%s, version)),
+free AS MATERIALIZED (SELECT t.ctid, t.tableoid FROM %s t JOIN k ON %s AND t.xmin::text = k.version FOR UPDATE OF t SKIP LOCKED)
+DELETE FROM %s t USING free WHERE t.ctid = free.ctid AND t.tableoid = free.tableoid`,
+		strings.Join(arrays, ", "), len(key)+1, strings.Join(names, ", "), table, strings.Join(match, " AND "), table)
+	s.plans[t] = p
+	return p, nil
+}
+
+// Find implements Store. The rows are read before the end of the log: whatever
+// a query sees was committed before it, and so lies before an end that is read
+// afterwards.
+func (s *postgresStore) Find(ctx context.Context, t Table, n int) (Rows, Mark, error) {
+	p, err := s.plan(ctx, t)
+	if err != nil {
+		return nil, "", err
+	}
+	found, err := s.conn.Query(ctx, p.find, n)
+	if err != nil {
+		return nil, "", fmt.Errorf("look for rows of %s: %w", t, err)
+	}
+	r := &postgresRows{store: s, plan: p, table: t, columns: make([][]string, p.columns+1)}
+	cells := make([]any, len(r.columns))
+	values := make([]string, len(r.columns))
+	for i := range values {
+		cells[i] = &values[i]
+	}
+	_, err = pgx.ForEachRow(found, cells, func() error {
+		for i, v := range values {
+			r.columns[i] = append(r.columns[i], v)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("look for rows of %s: %w", t, err)
+	}
+	var mark string
+	if err := s.conn.QueryRow(ctx, "SELECT pg_catalog.pg_current_wal_insert_lsn()::text").Scan(&mark); err != nil {
+		return nil, "", fmt.Errorf("look for the end of the log: %w", err)
+	}
+	return r, Mark(mark), nil
+}
+
+// postgresRows are rows by their key's columns, and the version of each.
+type postgresRows struct {
+	store   *postgresStore
+	plan    *postgresPlan
+	table   Table
+	columns [][]string
+}
+
+func (r *postgresRows) Len() int { return len(r.columns[0]) }
+
+func (r *postgresRows) Delete(ctx context.Context, first, last int) (int64, error) {
+	args := make([]any, len(r.columns))
+	for i, c := range r.columns {
+		args[i] = c[first:last]
+	}
+	tag, err := r.store.conn.Exec(ctx, r.plan.delete, args...)
+	if err != nil {
+		return 0, fmt.Errorf("delete published rows of %s: %w", r.table, err)
+	}
+	return tag.RowsAffected(), nil
+}
