@@ -57,6 +57,8 @@ type tableInfo struct {
 	Persistence  byte // pg_class.relpersistence
 	Identity     byte // pg_class.relreplident
 	Rows         int64
+	Natts        int16 // the highest number that a column ever had
+	Listed       bool  // some publication has only some columns of it
 	// Columns are those that are not dropped, in their order; generated ones
 	// too, which the log leaves out.
 	Columns []columnInfo
@@ -80,6 +82,7 @@ type columnInfo struct {
 	Missing    string
 	NotNull    bool
 	Generated  bool
+	Stored     bool   // generated and stored: PostgreSQL 18 can publish it
 	Default    string // the expression, as the server prints it
 }
 
@@ -131,7 +134,8 @@ func (c *catalog) named(ctx context.Context, schema, name string) (info tableInf
 }
 
 const tableSQL = `
-SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.relreplident::text, c.reltuples::bigint,
+SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.relreplident::text, c.reltuples::bigint, c.relnatts,
+       EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prrelid = c.oid AND pg_catalog.to_jsonb(r)->>'prattrs' IS NOT NULL),
        ARRAY(SELECT a.attname::text
                FROM pg_catalog.pg_index i, unnest(i.indkey) WITH ORDINALITY k(num, pos), pg_catalog.pg_attribute a
               WHERE i.indrelid = c.oid AND i.indisprimary AND i.indisvalid AND i.indimmediate
@@ -144,7 +148,7 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.r
  WHERE c.relkind NOT IN ('i', 'I', 't') AND `
 
 const columnsSQL = `
-SELECT a.attname, a.atttypid, a.atttypmod, a.attndims::int4, a.attnotnull, a.attgenerated <> '',
+SELECT a.attname, a.atttypid, a.atttypmod, a.attndims::int4, a.attnotnull, a.attgenerated <> '', a.attgenerated = 's',
        a.attnum, a.atthasmissing, coalesce((a.attmissingval::text::text[])[1], ''),
        CASE WHEN a.attgenerated = '' THEN coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '') ELSE '' END
   FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -155,7 +159,7 @@ func readTable(ctx context.Context, conn *pgx.Conn, where string, args ...any) (
 	var t tableInfo
 	var kind, persistence, identity string
 	err := conn.QueryRow(ctx, tableSQL+where, args...).
-		Scan(&t.OID, &t.Schema, &t.Name, &kind, &persistence, &identity, &t.Rows, &t.Key, &t.Index)
+		Scan(&t.OID, &t.Schema, &t.Name, &kind, &persistence, &identity, &t.Rows, &t.Natts, &t.Listed, &t.Key, &t.Index)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return t, errNoTable
 	}
@@ -168,7 +172,7 @@ func readTable(ctx context.Context, conn *pgx.Conn, where string, args ...any) (
 		return t, fmt.Errorf("look up columns of table %s.%s: %w", t.Schema, t.Name, err)
 	}
 	t.Columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c columnInfo, err error) {
-		err = row.Scan(&c.Name, &c.TypeOID, &c.Typmod, &c.Dims, &c.NotNull, &c.Generated, &c.Number, &c.HasMissing, &c.Missing, &c.Default)
+		err = row.Scan(&c.Name, &c.TypeOID, &c.Typmod, &c.Dims, &c.NotNull, &c.Generated, &c.Stored, &c.Number, &c.HasMissing, &c.Missing, &c.Default)
 		return c, err
 	})
 	if err != nil {
@@ -183,6 +187,7 @@ type wireColumn struct {
 	TypeOID  uint32
 	Typmod   int32
 	Identity bool
+	Number   int16 // in the catalog; 0 when it is not known
 }
 
 // shape returns the Table whose rows consist of cols. Names, types and the
@@ -213,8 +218,8 @@ func (c *catalog) shape(ctx context.Context, schema, name string, identity byte,
 			col = replication.Column{Kind: replication.KindString, TypeName: col.TypeName, BaseType: col.BaseType}
 		}
 		col.Name, col.Identity = w.Name, w.Identity
-		if same := info.column(w.Name); same != nil {
-			col.ID = fmt.Sprintf("%d.%d", info.OID, same.Number)
+		if number := w.Number; number != 0 {
+			col.ID = fmt.Sprintf("%d.%d", info.OID, number)
 		}
 		if known != nil {
 			col.NotNull, col.HasMissing, col.Missing = known.NotNull, known.HasMissing, known.Missing

@@ -237,6 +237,10 @@ func (i *inspection) judgeKey(t *tableState) {
 			return
 		}
 	}
+	if problem, remedy := i.uncovered(t); problem != "" {
+		bad(problem, remedy)
+		return
+	}
 
 	switch {
 	case !t.usage || !t.sel || t.hidden:

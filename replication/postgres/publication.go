@@ -22,6 +22,7 @@ type publicationInfo struct {
 	Update    bool
 	Delete    bool
 	Truncate  bool
+	Generated bool // also the stored generated columns
 	Tables    []publishedTable
 }
 
@@ -36,9 +37,9 @@ func readPublication(ctx context.Context, conn *pgx.Conn, name string) (*publica
 	p := &publicationInfo{}
 	err := conn.QueryRow(ctx, `
 SELECT pg_catalog.pg_get_userbyid(pubowner)::text, pg_catalog.pg_has_role(pubowner, 'USAGE'),
-       puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate
-  FROM pg_catalog.pg_publication WHERE pubname = $1::text`, name).
-		Scan(&p.Owner, &p.Owned, &p.AllTables, &p.ViaRoot, &p.Insert, &p.Update, &p.Delete, &p.Truncate)
+       puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate, coalesce(to_jsonb(p) ->> 'pubgencols' = 's', false)
+  FROM pg_catalog.pg_publication p WHERE pubname = $1::text`, name).
+		Scan(&p.Owner, &p.Owned, &p.AllTables, &p.ViaRoot, &p.Insert, &p.Update, &p.Delete, &p.Truncate, &p.Generated)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -86,6 +87,9 @@ func (i *inspection) unpublished() (missing []*tableState) {
 	return missing
 }
 
+// generatedVersion is the first that can publish generated columns.
+const generatedVersion = 180000
+
 const allOperations = "insert, update, delete, truncate"
 
 // createSQL is the statement that makes the publication. ONLY keeps the tables
@@ -95,8 +99,12 @@ func (i *inspection) createSQL() string {
 	if missing := i.unpublished(); len(missing) > 0 {
 		tables = "FOR TABLE " + tableList(missing)
 	}
-	return fmt.Sprintf("CREATE PUBLICATION %s %s WITH (publish = '%s', publish_via_partition_root = true)",
-		replication.QuoteIdentifier(i.cfg.Publication), tables, allOperations)
+	generated := ""
+	if i.server.Version >= generatedVersion {
+		generated = ", publish_generated_columns = stored"
+	}
+	return fmt.Sprintf("CREATE PUBLICATION %s %s WITH (publish = '%s', publish_via_partition_root = true%s)",
+		replication.QuoteIdentifier(i.cfg.Publication), tables, allOperations, generated)
 }
 
 func (i *inspection) addSQL() string {
@@ -132,6 +140,14 @@ func (i *inspection) inspectPublication(ctx context.Context, cat *catalog) error
 	missing := i.unpublished()
 	for _, t := range missing {
 		i.judgeUnpublished(t)
+		if i.server.Version >= generatedVersion && (i.pub == nil || i.pub.Generated) {
+			t.columns = nil
+			for _, c := range t.info.Columns {
+				if !c.Generated || c.Stored {
+					t.columns = append(t.columns, c.Name)
+				}
+			}
+		}
 	}
 	if i.pub == nil {
 		switch lacks := i.lacksToPublish(missing); {
@@ -219,7 +235,7 @@ func (i *inspection) takePublished(subject string) {
 		t.columns = nil
 		for _, c := range t.info.Columns {
 			// Before PostgreSQL 18 a generated column is never published.
-			if slices.Contains(pt.Columns, c.Name) && (!c.Generated || i.server.Version >= 180000) {
+			if slices.Contains(pt.Columns, c.Name) && (!c.Generated || i.server.Version >= generatedVersion) {
 				t.columns = append(t.columns, c.Name)
 			}
 		}
@@ -240,6 +256,30 @@ func (i *inspection) takePublished(subject string) {
 		remedy = "let " + i.createSQLFor() + " replace it"
 	}
 	i.add(replication.LevelWarning, subject, fmt.Sprintf("publication %q has tables that are not configured (%s): their changes are sent and then thrown away", i.cfg.Publication, shown), remedy)
+}
+
+// uncovered tells of a column of the replica identity that is not published:
+// PostgreSQL rejects the application's UPDATE and DELETE then ("Logical
+// Replication", Column Lists; from 18 on also for generated columns).
+func (i *inspection) uncovered(t *tableState) (problem, remedy string) {
+	pub := replication.QuoteIdentifier(i.cfg.Publication)
+	identity := t.info.identity()
+	for _, c := range t.info.Columns {
+		full := t.info.Identity == identityFull && i.server.Version >= generatedVersion
+		if slices.Contains(t.columns, c.Name) || !slices.Contains(identity, c.Name) && !full {
+			continue
+		}
+		problem = fmt.Sprintf("has the column %q in its replica identity (%s), which publication %q leaves out: PostgreSQL rejects UPDATE and DELETE of it",
+			c.Name, t.identityName(), i.cfg.Publication)
+		switch {
+		case c.Stored:
+			return problem, "ALTER PUBLICATION " + pub + " SET (publish_generated_columns = stored)"
+		case c.Generated:
+			return problem, "ALTER TABLE " + t.sql() + " REPLICA IDENTITY DEFAULT: a virtual column cannot be published"
+		}
+		return problem, "ALTER PUBLICATION " + pub + " SET TABLE … with that column in the table's list"
+	}
+	return "", ""
 }
 
 // createSQLFor is createSQL for all configured tables.

@@ -86,10 +86,16 @@ func (r *relations) widen(oid uint32, t *replication.Table, i int) *replication.
 // have the same types in the same order and differ only in names that the other
 // does not know at all, the differences are renamings.
 func alignNames(info *tableInfo, cols []wireColumn) {
-	now := make([]*columnInfo, 0, len(info.Columns))
-	for i := range info.Columns {
-		if !info.Columns[i].Generated {
-			now = append(now, &info.Columns[i])
+	var now []*columnInfo
+	for _, stored := range []bool{false, true} { // the log leaves generated columns out, or has the stored ones
+		now = now[:0]
+		for i := range info.Columns {
+			if c := &info.Columns[i]; !c.Generated || stored && c.Stored {
+				now = append(now, c)
+			}
+		}
+		if len(now) == len(cols) {
+			break
 		}
 	}
 	if len(now) != len(cols) {

@@ -130,14 +130,16 @@ SELECT coalesce(bool_and(c.relfilenode = pg_catalog.pg_relation_filenode(c.oid))
 	identity := now.identity()
 	var cols []wireColumn
 	var list []string
+	computed := false // COPY does not take a generated column by its name
 	for _, c := range now.Columns {
 		// A column that was added since the inspection is published if no list forbids it.
 		published := slices.Contains(t.columns, c.Name) || t.info.column(c.Name) == nil && !c.Generated
 		if !published {
 			continue
 		}
-		cols = append(cols, wireColumn{Name: c.Name, TypeOID: c.TypeOID, Typmod: c.Typmod, Identity: slices.Contains(identity, c.Name)})
+		cols = append(cols, wireColumn{Name: c.Name, TypeOID: c.TypeOID, Typmod: c.Typmod, Identity: now.Identity == identityFull || slices.Contains(identity, c.Name)})
 		list = append(list, c.Name)
+		computed = computed || c.Generated
 	}
 	st.table, err = cat.shape(ctx, now.Schema, now.Name, now.Identity, cols, now)
 	if err != nil {
@@ -146,7 +148,7 @@ SELECT coalesce(bool_and(c.relfilenode = pg_catalog.pg_relation_filenode(c.oid))
 	for _, c := range st.table.Columns {
 		st.decoders = append(st.decoders, newColumnDecoder(c))
 	}
-	st.copySQL = copySQL(t, quoteAll(list))
+	st.copySQL = copySQL(t, quoteAll(list), computed)
 	if now.Kind == relPartitioned {
 		var sum int64
 		err = s.conn.QueryRow(ctx, `
@@ -162,12 +164,12 @@ SELECT coalesce(sum(greatest(l.reltuples, 0)), 0)::bigint FROM pg_catalog.pg_par
 
 // copySQL reads the published columns and rows of the table. The direct form is
 // quicker and reads the table alone, without those that inherit from it.
-func copySQL(t *tableState, columns string) string {
+func copySQL(t *tableState, columns string, computed bool) string {
 	order := ""
 	if t.Ordered && len(t.info.Key) > 0 {
 		order = " ORDER BY " + quoteAll(t.info.Key)
 	}
-	if t.info.Kind == relTable && t.filter == "" && columns != "" && order == "" {
+	if t.info.Kind == relTable && t.filter == "" && columns != "" && order == "" && !computed {
 		return "COPY " + t.sql() + " (" + columns + ") TO STDOUT"
 	}
 	var b strings.Builder
