@@ -121,33 +121,6 @@ func exists(file string) bool {
 	return err == nil
 }
 
-// bigTransaction captures one transaction of all rows.
-func (b *bench) bigTransaction(ctx context.Context) error {
-	url, conn, err := b.cluster(ctx, "bigtx")
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	fmt.Printf("bigtx: one transaction of %d rows\n", b.rows)
-	err = errors.Join(makeTable(ctx, conn), execAll(ctx, conn, `CREATE PUBLICATION cdc_big FOR TABLE r`,
-		`SELECT pg_create_logical_replication_slot('cdc_big', 'pgoutput')`, fmt.Sprintf(`INSERT INTO r %s(1, %d) g`, rowOf, b.rows)))
-	if err != nil {
-		return err
-	}
-	topic := b.env.id + "_bigtx"
-	p, err := b.env.capture(captureConfig{name: "big", url: url, table: "r", topic: topic, snapshot: "never"})
-	if err != nil {
-		return err
-	}
-	m, err := p.await(ctx, poll, b.env.published(ctx, topic, b.rows))
-	if err != nil {
-		return err
-	}
-	b.add("bigtx_rss_mb", m.peakMB)
-	fmt.Printf("  %-28s %s (with what the server does before the first row)\n", "rows/s", number(float64(b.rows)/m.elapsed.Seconds()))
-	return b.env.remove(ctx, "bigtx")
-}
-
 // snapshot copies a table by cdc's first snapshot and by COPY, in turn.
 func (b *bench) snapshot(ctx context.Context) error {
 	url, conn, err := b.cluster(ctx, "snapshot")

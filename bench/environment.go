@@ -188,19 +188,35 @@ func until(ctx context.Context, p *process, every time.Duration, done func() (bo
 // published reports whether the topic's end offsets add up to n.
 func (e *environment) published(ctx context.Context, topic string, n int) func() (bool, error) {
 	return func() (bool, error) {
-		offsets, err := e.admin.ListEndOffsets(ctx, topic)
+		sum, err := e.records(ctx, topic)
 		if err != nil {
 			return false, err
 		}
-		var sum int64
-		offsets.Each(func(o kadm.ListedOffset) {
-			if o.Err == nil {
-				sum += o.Offset
-			}
-		})
 		if sum > int64(n) {
 			return false, fmt.Errorf("topic %s holds %d records instead of %d", topic, sum, n)
 		}
 		return sum == int64(n), nil
 	}
+}
+
+// some reports whether topic holds a record.
+func (e *environment) some(ctx context.Context, topic string) func() (bool, error) {
+	return func() (bool, error) {
+		n, err := e.records(ctx, topic)
+		return n > 0, err
+	}
+}
+
+// records returns how many records topic holds, 0 while there is none.
+func (e *environment) records(ctx context.Context, topic string) (n int64, err error) {
+	offsets, err := e.admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	offsets.Each(func(o kadm.ListedOffset) {
+		if o.Err == nil {
+			n += o.Offset
+		}
+	})
+	return n, nil
 }

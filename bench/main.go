@@ -7,7 +7,8 @@
 //	           over TCP; the clock runs from the start of the process until
 //	           pg_recvlogical ends, and until the topic's end offset in Kafka is
 //	           the number of rows
-//	bigtx      one transaction of all rows
+//	bigtx      one transaction of twice the rows: its first row in Kafka after the
+//	           commit, with cdc at work meanwhile
 //	snapshot   cdc capture's first snapshot against COPY … TO STDOUT
 //	sink       cdc sink into an empty table, and again with all keys there,
 //	           against a raw COPY … FROM STDIN into a table with a primary key
@@ -37,7 +38,7 @@ import (
 // keys are the results, in the order of the table.
 var keys = []string{
 	"capture_rows_per_s", "recvlogical_rows_per_s", "capture_ratio", "capture_cpu_s_per_million", "capture_rss_mb",
-	"bigtx_rss_mb",
+	"bigtx_rss_mb", "bigtx_first_ms",
 	"snapshot_rows_per_s", "copyout_rows_per_s", "snapshot_ratio",
 	"sink_rows_per_s", "sink_upsert_rows_per_s", "copy_rows_per_s", "sink_ratio", "sink_cpu_s_per_million",
 	"latency_ms_p50", "latency_ms_p99",
