@@ -73,12 +73,12 @@ func (c *column) appendNumber(dst []byte, v replication.Value) ([]byte, error) {
 		if math.IsNaN(f) || math.IsInf(f, 0) {
 			return dst, errNaN
 		}
+		if c.class == classFloat { // as a double, whatever the width: the shortest text of the largest float lies beyond it
+			return strconv.AppendFloat(dst, f, 'e', -1, 64), nil
+		}
 		bits := 64
 		if c.bits == 32 {
 			bits = 32
-		}
-		if c.class == classFloat {
-			return strconv.AppendFloat(dst, f, 'e', -1, bits), nil
 		}
 		start := len(dst)
 		dst = strconv.AppendFloat(dst, f, 'f', -1, bits)

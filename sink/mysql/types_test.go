@@ -66,6 +66,7 @@ func cells() []literal {
 		{"bit(4)", kStr, 0, str("11111"), ""},
 		{"bit(4)", kStr, 0, str("1' OR 1"), ""},
 		{"float", kFloat, 32, replication.FloatValue(float64(float32(0.1))), "cast(0.1e0 AS float)"},
+		{"float", kFloat, 32, replication.FloatValue(-math.MaxFloat32), "-3.4028234663852886e38"},
 		{"double", kFloat, 64, replication.FloatValue(0.1), "0.1e0"},
 		{"double", kFloat, 64, replication.FloatValue(0.30000000000000004), "0.30000000000000004e0"},
 		{"double", kFloat, 64, replication.FloatValue(math.Copysign(0, -1)), "0e0"},
@@ -224,7 +225,7 @@ func TestTypes(t *testing.T) {
 				same = "v + 0 = " + c.sql
 			case strings.Contains(c.typ, "char") || strings.Contains(c.typ, "text"):
 				same = "cast(convert(v USING utf8mb4) AS binary) = cast(convert(" + c.sql + " USING utf8mb4) AS binary)"
-			case c.typ == "float" && version == services.MySQL80 || c.typ == "float" && tg.mariadb():
+			case strings.HasPrefix(c.sql, "cast(0.1e0") && (version == services.MySQL80 || tg.mariadb()): // which know no such cast
 				same = "abs(v - 0.1) < 1e-8 AND v <> 0.1e0"
 			case c.typ == "point":
 				same = "st_astext(v) = st_astext(" + c.sql + ")"
