@@ -1,0 +1,202 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"cdc/replication"
+	"cdc/secret"
+)
+
+// Flavor is one of the two families.
+type Flavor string
+
+// The flavors.
+const (
+	MySQL   Flavor = "mysql"
+	MariaDB Flavor = "mariadb"
+)
+
+// SnapshotMode says what happens to the rows that a table holds already when
+// its capture begins.
+type SnapshotMode string
+
+// The modes. The empty mode is SnapshotInitial.
+const (
+	SnapshotInitial SnapshotMode = "initial" // read them all once, then the changes
+	SnapshotNever   SnapshotMode = "never"   // the changes alone
+)
+
+// ZeroDates says what becomes of dates that the calendar does not have, which
+// MySQL may hold: 0000-00-00, 2026-00-00, 2026-02-31.
+type ZeroDates string
+
+// The policies. The empty one is ZeroDatesError.
+const (
+	// ZeroDatesError: the row is an error, or a dead letter.
+	ZeroDatesError ZeroDates = "error"
+	// ZeroDatesNull: NULL, also in a column that is NOT NULL.
+	ZeroDatesNull ZeroDates = "null"
+	// ZeroDatesText: every DATE, DATETIME and TIMESTAMP of the source is text.
+	ZeroDatesText ZeroDates = "text"
+)
+
+// OnPurged says what happens when the server has purged the log that is still
+// to be read.
+type OnPurged string
+
+// The policies. The empty one is OnPurgedRefuse.
+const (
+	OnPurgedRefuse   OnPurged = "refuse"
+	OnPurgedSnapshot OnPurged = "snapshot" // read the tables again
+)
+
+// TableConfig is one captured table.
+type TableConfig struct {
+	Schema, Name string // the database, and the table in it; unquoted
+	Snapshot     SnapshotMode
+	// Key names the columns that the records' key is made of, where that is not
+	// the primary key. Here it is only checked: the columns must exist and be
+	// logged.
+	Key []string
+	// Keyless says that the records shall have no key.
+	Keyless bool
+}
+
+func (t TableConfig) String() string { return t.Schema + "." + t.Name }
+
+// Config says what to capture, from where.
+type Config struct {
+	Name   string // of the connector
+	Flavor Flavor
+	// URL is mysql://user:password@host:port/?tls=…; see parseURL.
+	URL secret.String
+	// ServerID is what the source calls itself among the server's replicas: it
+	// must be nobody else's. 0 makes one of Name.
+	ServerID  uint32
+	Tables    []TableConfig
+	From      replication.Position // the saved checkpoint, "" when there is none
+	ZeroDates ZeroDates
+	OnPurged  OnPurged
+	// Reload reads the checkpoint once more when the server id is in use: who
+	// had it may have saved a newer one. May be nil.
+	Reload     func(context.Context) (replication.Position, error)
+	BatchBytes int           // budget of a Batch in bytes; 0 = 1 MiB
+	IDWait     time.Duration // how long to wait for a server id in use before refusing; 0 = 30 s
+	Logger     *slog.Logger  // nil discards
+	Registerer prometheus.Registerer
+	// Progress is told about every snapshotted table: about once a second, and
+	// when it is done. It runs on the snapshot's goroutine: it must not block.
+	// May be nil.
+	Progress func(Progress)
+
+	address *address // of URL, set by complete
+}
+
+// Progress is how far the snapshot of one table has come.
+type Progress struct {
+	Schema, Table string
+	Rows          int64 // read so far
+	Bytes         int64 // as the server sent them
+	Estimate      int64 // rows in the table as the server guesses them, -1 when it does not know
+	Elapsed       time.Duration
+	Done          bool
+}
+
+const (
+	defaultBatchBytes = 1 << 20
+	defaultIDWait     = 30 * time.Second
+)
+
+func refuse(problem, remedy string, err error) *replication.Refusal {
+	return &replication.Refusal{Problem: problem, Remedy: remedy, Err: err}
+}
+
+// complete checks c by itself and fills the defaults in.
+func (c Config) complete() (Config, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.BatchBytes <= 0 {
+		c.BatchBytes = defaultBatchBytes
+	}
+	if c.IDWait <= 0 {
+		c.IDWait = defaultIDWait
+	}
+	if c.Flavor == "" {
+		c.Flavor = MySQL
+	}
+	if c.ServerID == 0 {
+		c.ServerID = ServerID(c.Name)
+	}
+	if err := oneOf("zero_dates", &c.ZeroDates, ZeroDatesError, ZeroDatesNull, ZeroDatesText); err != nil {
+		return c, err
+	}
+	if err := oneOf("on_purged", &c.OnPurged, OnPurgedRefuse, OnPurgedSnapshot); err != nil {
+		return c, err
+	}
+	var err error
+	if c.address, err = parseURL(c.URL.Reveal()); err != nil {
+		return c, refuse("the url of the "+string(c.Flavor)+" source cannot be used",
+			"give a URL like "+string(c.Flavor)+"://user:password@host:3306/?tls=verify-full", err)
+	}
+	if len(c.Tables) == 0 {
+		return c, refuse("no table is configured", "list the tables to capture", nil)
+	}
+	c.Tables = slices.Clone(c.Tables)
+	seen := map[string]bool{}
+	for i := range c.Tables {
+		t := &c.Tables[i]
+		if err := oneOf("table "+t.String()+": snapshot", &t.Snapshot, SnapshotInitial, SnapshotNever); err != nil {
+			return c, err
+		}
+		name := tableKey(t.Schema, t.Name)
+		if seen[name] {
+			return c, refuse(fmt.Sprintf("table %s is configured twice", t), "remove one of the two", nil)
+		}
+		seen[name] = true
+	}
+	return c, nil
+}
+
+// oneOf checks a word; the first one stands for the empty word.
+func oneOf[T ~string](what string, word *T, words ...T) error {
+	if *word == "" {
+		*word = words[0]
+	}
+	if slices.Contains(words, *word) {
+		return nil
+	}
+	var names []string
+	for _, w := range words {
+		names = append(names, string(w))
+	}
+	return refuse(fmt.Sprintf("%s: %q does not exist", what, *word), "choose "+strings.Join(names, " or "), nil)
+}
+
+// ServerID is the server id that a connector takes by itself, made of its name,
+// among the high ones that people do
+// not give: FNV-1a.
+func ServerID(name string) uint32 {
+	h := uint32(2166136261)
+	for _, b := range []byte("cdc " + name) {
+		h = (h ^ uint32(b)) * 16777619
+	}
+	return h | 1<<31
+}
+
+// captures reports whether a table is configured.
+func (c *Config) captures(schema, name string) bool {
+	for i := range c.Tables {
+		if c.Tables[i].Schema == schema && c.Tables[i].Name == name {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,96 @@
+package mysql
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	gomysql "github.com/go-mysql-org/go-mysql/mysql"
+)
+
+// execute prepares and runs a query over the binary protocol, reads the answer
+// up to the first row, and returns the number of columns: MySQL source,
+// "COM_STMT_PREPARE", "COM_STMT_EXECUTE".
+func execute(conn *conn, p *packets, sql string) (columns int, err error) {
+	if err := command(conn, gomysql.COM_STMT_PREPARE, []byte(sql)); err != nil {
+		return 0, err
+	}
+	b, err := answer(p)
+	if err != nil {
+		return 0, err
+	}
+	c := cursor{b: b}
+	c.u8()
+	id, described := c.u32(), int(c.u16())
+	if c.err != nil {
+		return 0, fmt.Errorf("prepare: %w", c.err)
+	}
+	// Sent before the rest of the answer is read, which ends in a packet that
+	// newer servers leave out: whatever comes next begins the next answer.
+	run := binary.LittleEndian.AppendUint32(nil, id)
+	run = append(run, 0)                           // no cursor
+	run = binary.LittleEndian.AppendUint32(run, 1) // once
+	if err := command(conn, gomysql.COM_STMT_EXECUTE, run); err != nil {
+		return 0, err
+	}
+	for range described {
+		if _, err := answer(p); err != nil {
+			return 0, err
+		}
+	}
+	b, err = answer(p)
+	if err == nil && isEOF(b) {
+		b, err = answer(p)
+	}
+	if err != nil {
+		return 0, err
+	}
+	c = cursor{b: b}
+	columns = int(c.packed())
+	if err := c.finish(); err != nil {
+		return 0, fmt.Errorf("execute: %w", err)
+	}
+	for range columns {
+		if _, err := answer(p); err != nil {
+			return 0, err
+		}
+	}
+	// A row begins with 0: the packet that older servers end the columns with
+	// does not.
+	return columns, p.skipEOF()
+}
+
+func command(conn *conn, kind byte, body []byte) error {
+	b := append(append(make([]byte, 4, 5+len(body)), kind), body...)
+	conn.ResetSequence()
+	return conn.WritePacket(b)
+}
+
+// answer returns the next packet unless it is an error.
+func answer(p *packets) ([]byte, error) {
+	b, err := p.next()
+	if err != nil {
+		return nil, err
+	}
+	if len(b) == 0 {
+		return nil, errShort
+	}
+	if b[0] == 0xff {
+		return nil, serverError(b)
+	}
+	return b, nil
+}
+
+func isEOF(b []byte) bool { return len(b) == 5 && b[0] == 0xfe }
+
+// skipEOF passes over the packet that ends a list of columns, if there is one.
+// An empty result may end in the same packet twice, or in a longer one.
+func (p *packets) skipEOF() error {
+	if err := p.fill(5); err != nil {
+		return err
+	}
+	if p.length() != 5 || p.buf[p.r+4] != 0xfe {
+		return nil
+	}
+	_, err := p.next()
+	return err
+}

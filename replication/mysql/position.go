@@ -1,0 +1,154 @@
+package mysql
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"cdc/replication"
+)
+
+// position is what a replication.Position of this package says: resume the
+// stream at a place, and do not take changes of a table in Tables that are in
+// its snapshot. It is immutable once it is shared.
+//
+// Its text is JSON, one of
+//
+//	{"gtid_set":"3e11fa47-…:1-77","tables":{"app.orders":"done"}}
+//	{"gtid_pos":"0-1-77","tables":{"app.orders":"done"}}
+//	{"file":"binlog.000007:4711","server":"3e11fa47-…","tables":{"app.orders":"done"}}
+type position struct {
+	place place
+	// tables holds, by tableKey, what is known of the snapshot of a table. One
+	// that is absent has not been read.
+	tables map[string]tableMark
+}
+
+// tableMark says how far a table's snapshot is.
+type tableMark struct {
+	state markState
+	// point is the snapshot's own place when that is beyond the stream's: the
+	// transactions before it are in the snapshot and not taken again.
+	point place
+}
+
+type markState uint8
+
+const (
+	// markBegun: rows of it may have been published, but not all. Nothing that
+	// the log has since then may be left out.
+	markBegun markState = iota + 1
+	// markAhead: complete, as of a point beyond the stream's place.
+	markAhead
+	// markDone: complete, and the stream is beyond its point.
+	markDone
+)
+
+// tableKey names a table in a position. A dot or a quote inside a name is
+// quoted, so that two tables never share a key.
+func tableKey(schema, name string) string { return quoteDotted(schema) + "." + quoteDotted(name) }
+
+func quoteDotted(s string) string {
+	if strings.ContainsAny(s, ".`") {
+		return quoteName(s)
+	}
+	return s
+}
+
+type positionJSON struct {
+	GTIDSet *string           `json:"gtid_set,omitempty"`
+	GTIDPos *string           `json:"gtid_pos,omitempty"`
+	File    *string           `json:"file,omitempty"`
+	Server  string            `json:"server,omitempty"`
+	Tables  map[string]string `json:"tables,omitempty"`
+}
+
+// parsePosition reads the text of a position that is not "".
+func parsePosition(p replication.Position) (pos position, err error) {
+	var j positionJSON
+	if err := json.Unmarshal([]byte(p), &j); err != nil {
+		return pos, fmt.Errorf("read position %q: %w", string(p), err)
+	}
+	switch {
+	case j.GTIDSet != nil:
+		pos.place, err = parsePlace(placeGTID, *j.GTIDSet)
+	case j.GTIDPos != nil:
+		pos.place, err = parsePlace(placeMaria, *j.GTIDPos)
+	case j.File != nil:
+		pos.place, err = parsePlace(placeFile, *j.File)
+		pos.place.server = j.Server
+	default:
+		err = errors.New("it names no place in a log of MySQL or MariaDB")
+	}
+	if err != nil {
+		return pos, fmt.Errorf("read position %q: %w", string(p), err)
+	}
+	pos.tables = make(map[string]tableMark, len(j.Tables))
+	for name, text := range j.Tables {
+		switch text {
+		case "begun":
+			pos.tables[name] = tableMark{state: markBegun}
+		case "done":
+			pos.tables[name] = tableMark{state: markDone}
+		default:
+			point, err := parsePlace(pos.place.form, strings.TrimPrefix(text, "done at "))
+			if err != nil {
+				return pos, fmt.Errorf("read position %q: table %s: %w", string(p), name, err)
+			}
+			pos.tables[name] = tableMark{state: markAhead, point: point}
+		}
+	}
+	return pos, nil
+}
+
+// text renders the position; equal positions have equal texts.
+func (p *position) text() replication.Position {
+	return newPositionText(p.tables).at(&p.place)
+}
+
+// positionText renders positions that differ in their place only.
+type positionText struct{ tail string }
+
+func newPositionText(tables map[string]tableMark) positionText {
+	if len(tables) == 0 {
+		return positionText{tail: `"}`}
+	}
+	var b strings.Builder
+	b.WriteString(`","tables":{`)
+	for i, name := range slices.Sorted(maps.Keys(tables)) {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		quoted, _ := json.Marshal(name) // a string always has a JSON form
+		b.Write(quoted)
+		switch m := tables[name]; m.state {
+		case markBegun:
+			b.WriteString(`:"begun"`)
+		case markAhead:
+			b.WriteString(`:"done at ` + m.point.String() + `"`)
+		case markDone:
+			b.WriteString(`:"done"`)
+		}
+	}
+	b.WriteString(`}}`)
+	return positionText{tail: b.String()}
+}
+
+// at returns the text of the position at a place.
+func (t positionText) at(p *place) replication.Position {
+	head := ""
+	switch p.form {
+	case placeGTID:
+		head = `{"gtid_set":"`
+	case placeMaria:
+		head = `{"gtid_pos":"`
+	case placeFile:
+		return replication.Position(`{"file":"` + p.String() + `","server":"` + p.server + t.tail)
+	}
+	// None of the forms holds a character that JSON escapes: the name of a log
+	// file with one is refused (see readServer).
+	return replication.Position(head + p.String() + t.tail)
+}

@@ -1,0 +1,236 @@
+package mysql
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+
+	"cdc/replication"
+)
+
+// rowsEvent is a row event without its frame: MySQL source, "Rows_event".
+type rowsEvent struct {
+	op       replication.Op
+	table    uint64 // id of the table map
+	last     bool   // the statement ends with it
+	partial  bool   // JSON columns may hold differences
+	columns  int
+	present  []byte // bitmap of the columns in the only image, or the one before
+	presentA []byte // in the image after an update
+	rows     []byte
+}
+
+// readRows takes a row event's frame apart. version is 1 or 2.
+func readRows(op replication.Op, version int, partial bool, body []byte) (e rowsEvent, err error) {
+	c := cursor{b: body}
+	e.op, e.partial = op, partial
+	e.table = c.uint(6)
+	e.last = c.u16()&1 != 0
+	if version == 2 {
+		extra := c.u16() // its length, these two bytes included
+		c.bytes(uint64(max(extra, 2) - 2))
+	}
+	n := c.packed()
+	if n > 4096 { // more than a table may have
+		c.fail()
+	}
+	e.columns = int(n)
+	e.present = c.bytes((n + 7) / 8)
+	if op == replication.OpUpdate {
+		e.presentA = c.bytes((n + 7) / 8)
+	}
+	e.rows = c.b
+	if c.err != nil {
+		return e, fmt.Errorf("read row event: %w", c.err)
+	}
+	return e, nil
+}
+
+// countBits counts the columns that a bitmap names.
+func countBits(bitmap []byte, n int) (count int) {
+	for i, x := range bitmap {
+		if rest := n - 8*i; rest < 8 {
+			x &= 1<<max(rest, 0) - 1
+		}
+		count += bits.OnesCount8(x)
+	}
+	return count
+}
+
+// walker goes through the rows of an event.
+type walker struct {
+	plan   *plan
+	event  *rowsEvent
+	c      cursor
+	n1, n2 int // columns in the first and in the second image
+}
+
+func (p *plan) walk(e *rowsEvent) (w walker, err error) {
+	if e.columns != len(p.decoders) {
+		return w, fmt.Errorf("row event of table %s has %d columns, its table map %d", p.table, e.columns, len(p.decoders))
+	}
+	w = walker{plan: p, event: e, c: cursor{b: e.rows}, n1: countBits(e.present, e.columns)}
+	if e.op == replication.OpUpdate {
+		w.n2 = countBits(e.presentA, e.columns)
+	}
+	return w, nil
+}
+
+// next reads the next row into ch; false at the end of the event. The event's
+// bytes must live as long as the arena, for values alias them.
+func (w *walker) next(a *arena, ch *replication.Change) (more bool, err error) {
+	if len(w.c.b) == 0 {
+		return false, nil
+	}
+	at := len(w.event.rows) - len(w.c.b)
+	ch.Op, ch.Table = w.event.op, w.plan.table
+	switch {
+	case w.event.partial:
+		err = w.partialUpdate(a, ch)
+	case w.event.op == replication.OpInsert:
+		ch.Before, ch.After = nil, w.image(w.event.present, w.n1, a)
+		err = w.whole(ch.After)
+	case w.event.op == replication.OpDelete:
+		ch.Before, ch.After = w.image(w.event.present, w.n1, a), nil
+	default:
+		ch.Before = w.image(w.event.present, w.n1, a)
+		ch.After = w.image(w.event.presentA, w.n2, a)
+		complete(ch)
+	}
+	if err == nil {
+		err = w.c.err
+	}
+	if err == nil && len(w.c.b) == len(w.event.rows)-at {
+		err = errors.New("a row without content")
+	}
+	if err != nil {
+		return false, fmt.Errorf("decode row of table %s: %w", w.plan.table, err)
+	}
+	return true, nil
+}
+
+// image reads one image of a row: a bitmap of the NULLs among the columns that
+// are there, then the values.
+func (w *walker) image(present []byte, count int, a *arena) []replication.Value {
+	c := &w.c
+	nulls := c.bytes(uint64(count+7) / 8)
+	if c.err != nil {
+		return nil
+	}
+	decoders := w.plan.decoders
+	values := a.values(len(decoders))
+	k := 0
+	for i := range decoders {
+		switch {
+		case !bit(present, i):
+			values[i] = replication.Unchanged
+			continue
+		case nulls[k/8]&(1<<(k%8)) != 0:
+			values[i] = replication.Null
+		default:
+			values[i] = decoders[i].value(c, a)
+		}
+		k++
+	}
+	return values
+}
+
+// complete takes what the image after an update leaves out from the one before
+// it: with binlog_row_image=MINIMAL or NOBLOB it did not change.
+func complete(ch *replication.Change) {
+	for i := range ch.After {
+		if ch.After[i].IsUnchanged() && i < len(ch.Before) {
+			ch.After[i] = ch.Before[i]
+		}
+	}
+}
+
+// whole refuses a new row that is not there as a whole.
+func (w *walker) whole(after []replication.Value) error {
+	if w.n1 == len(w.plan.decoders) {
+		return nil
+	}
+	for i := range after {
+		if after[i].IsUnchanged() {
+			return refuse(fmt.Sprintf("table %s: the log leaves column %s out of a new row, which has its default then", w.plan.table, w.plan.table.Columns[i].Name),
+				"SET GLOBAL binlog_row_image = NOBLOB or FULL (and in the server's configuration file); then begin again with a new snapshot: cdc drop", nil)
+		}
+	}
+	return nil
+}
+
+// partialUpdate reads an update of which JSON columns may hold differences:
+// MySQL source, "Partial_update_rows_event".
+func (w *walker) partialUpdate(a *arena, ch *replication.Change) error {
+	c := &w.c
+	raw := make([][]byte, len(w.plan.decoders)) // the documents before
+	ch.Before = w.imageOf(w.event.present, w.n1, a, func(i int, d *decoder) replication.Value {
+		if d.op != opJSON {
+			return d.value(c, a)
+		}
+		raw[i] = c.bytes(c.uint(d.width))
+		return d.json(raw[i], a)
+	})
+	var differs []byte
+	if options := c.packed(); options&1 != 0 {
+		differs = c.bytes(uint64(w.plan.json+7) / 8)
+	}
+	if c.err != nil {
+		return c.err
+	}
+	json := 0
+	var err error
+	ch.After = w.imageOf(w.event.presentA, w.n2, a, func(i int, d *decoder) replication.Value {
+		if d.op != opJSON {
+			return d.value(c, a)
+		}
+		json++
+		doc := c.bytes(c.uint(d.width))
+		if !bit(differs, json-1) {
+			return d.json(doc, a)
+		}
+		if raw[i] == nil {
+			err = errors.Join(err, refuse(fmt.Sprintf("table %s: the log holds only what changed in column %s, and not the document before", w.plan.table, w.plan.table.Columns[i].Name),
+				"SET GLOBAL binlog_row_image = FULL, or binlog_row_value_options = '' (and in the server's configuration file); then begin again with a new snapshot: cdc drop", nil))
+			return replication.Null
+		}
+		v, patchErr := patchJSON(raw[i], doc, a)
+		err = errors.Join(err, patchErr)
+		return v
+	}, func(i int, d *decoder) { // a NULL takes its bit, too
+		if d.op == opJSON {
+			json++
+		}
+	})
+	if err == nil {
+		err = c.err
+	}
+	complete(ch)
+	return err
+}
+
+// imageOf is image with a reader for each value.
+func (w *walker) imageOf(present []byte, count int, a *arena, read func(int, *decoder) replication.Value, null ...func(int, *decoder)) []replication.Value {
+	nulls := w.c.bytes(uint64(count+7) / 8)
+	values := a.values(len(w.plan.decoders))
+	k := 0
+	for i := range w.plan.decoders {
+		d := &w.plan.decoders[i]
+		switch {
+		case !bit(present, i):
+			values[i] = replication.Unchanged
+			continue
+		case bit(nulls, k):
+			values[i] = replication.Null
+			for _, f := range null {
+				f(i, d)
+			}
+		case w.c.err != nil:
+			values[i] = replication.Null
+		default:
+			values[i] = read(i, d)
+		}
+		k++
+	}
+	return values
+}

@@ -1,0 +1,199 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	gomysql "github.com/go-mysql-org/go-mysql/mysql"
+
+	"cdc/replication"
+)
+
+// plan is how the rows of one version of a table are read.
+type plan struct {
+	table    *replication.Table
+	decoders []decoder
+	json     int // columns that hold MySQL's JSON
+}
+
+// shapes makes plans of table maps and of the catalog, and keeps the pointer of
+// a table that did not change. Safe for concurrent use.
+type shapes struct {
+	cfg      *Config
+	session  *session
+	charsets *charsets
+	image    string // binlog_row_image of the server
+
+	mu     sync.Mutex
+	latest map[string]*plan // by tableKey
+	// special holds, by tableKey and column, the types that the binlog does not
+	// tell, as the catalog told them last.
+	special map[string]map[string]string
+}
+
+func newShapes(cfg *Config, s *session, image string) *shapes {
+	return &shapes{cfg: cfg, session: s, charsets: newCharsets(s), image: image, latest: map[string]*plan{}, special: map[string]map[string]string{}}
+}
+
+// fromLog makes the plan of a table map.
+func (s *shapes) fromLog(ctx context.Context, m *tableMap) (*plan, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	schema, name := string(m.schema), string(m.name)
+	columns, key, err := m.describe(ctx, s.charsets, s.cfg.Flavor)
+	if errors.Is(err, errNoNames) {
+		return nil, refuse(fmt.Sprintf("the log describes table %s.%s without its column names: binlog_row_metadata was not FULL when it was written", schema, name),
+			"SET GLOBAL binlog_row_metadata = FULL (and in the server's configuration file), then begin again with a new snapshot: cdc drop", nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.cfg.Flavor == MariaDB && ambiguous(columns) {
+		if err := s.specialise(ctx, schema, name, columns); err != nil {
+			return nil, err
+		}
+	}
+	return s.plan(schema, name, columns, key)
+}
+
+// ambiguous reports whether a column may be of a type that only the catalog
+// knows.
+func ambiguous(columns []column) bool {
+	return slices.ContainsFunc(columns, func(c column) bool { return c.mayBe() != "" })
+}
+
+// mayBe names the types that MariaDB stores like this column's.
+func (c *column) mayBe() string {
+	switch {
+	case c.typ == gomysql.MYSQL_TYPE_STRING && c.binary() && c.size == 16:
+		return "uuid inet6"
+	case c.typ == gomysql.MYSQL_TYPE_STRING && c.binary() && c.size == 4:
+		return "inet4"
+	case c.typ == gomysql.MYSQL_TYPE_VARCHAR && c.binary() && c.size%4 == 0:
+		return "vector"
+	case c.typ == gomysql.MYSQL_TYPE_BLOB && !c.binary() && c.size == 4:
+		return "json"
+	}
+	return ""
+}
+
+// specialise asks the catalog for what the binlog leaves out. Columns are known
+// by their names: one that was dropped since keeps the type that it was last
+// seen with.
+func (s *shapes) specialise(ctx context.Context, schema, name string, columns []column) error {
+	known := s.special[tableKey(schema, name)]
+	if known == nil {
+		known = map[string]string{}
+		s.special[tableKey(schema, name)] = known
+	}
+	t, err := s.charsets.readTable(ctx, s.session, s.cfg.Flavor, schema, name)
+	if err != nil {
+		return err
+	}
+	if t != nil {
+		for i := range t.columns {
+			known[t.columns[i].name] = t.columns[i].special
+		}
+	}
+	for i := range columns {
+		col := &columns[i]
+		if is := known[col.name]; is != "" && slices.Contains(strings.Fields(col.mayBe()), is) {
+			col.special = is
+		}
+	}
+	return nil
+}
+
+// fromCatalog makes the plan of a table as it is now.
+func (s *shapes) fromCatalog(t *tableInfo) (*plan, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range t.columns {
+		if is := t.columns[i].special; is != "" {
+			known := s.special[tableKey(t.schema, t.name)]
+			if known == nil {
+				known = map[string]string{}
+				s.special[tableKey(t.schema, t.name)] = known
+			}
+			known[t.columns[i].name] = is
+		}
+	}
+	return s.plan(t.schema, t.name, t.columns, t.key)
+}
+
+// last returns the plan that a table had last, or has now; nil when it does not
+// exist.
+func (s *shapes) last(ctx context.Context, schema, name string) (*plan, error) {
+	s.mu.Lock()
+	p := s.latest[tableKey(schema, name)]
+	s.mu.Unlock()
+	if p != nil {
+		return p, nil
+	}
+	s.mu.Lock()
+	t, err := s.charsets.readTable(ctx, s.session, s.cfg.Flavor, schema, name)
+	s.mu.Unlock()
+	if err != nil || t == nil {
+		return nil, err
+	}
+	return s.fromCatalog(t)
+}
+
+// plan compiles columns. The table is the one that was made last for that name
+// if its shape is the same.
+func (s *shapes) plan(schema, name string, columns []column, key []int) (*plan, error) {
+	p := policy{zeroDates: s.cfg.ZeroDates}
+	t := &replication.Table{Schema: schema, Name: name, Key: key}
+	out := &plan{table: t}
+	for i := range columns {
+		col := &columns[i]
+		described, err := col.describe(p)
+		if err != nil {
+			return nil, fmt.Errorf("table %s: %w", t, err)
+		}
+		described.Identity = s.logged(col, slices.Contains(key, i), len(key) == 0)
+		t.Columns = append(t.Columns, described)
+		d := newDecoder(col, p)
+		if d.op == opJSON {
+			out.json++
+		}
+		out.decoders = append(out.decoders, d)
+	}
+	if last := s.latest[tableKey(schema, name)]; last != nil && last.table.Equal(t) {
+		out.table = last.table
+	}
+	s.latest[tableKey(schema, name)] = out
+	return out, nil
+}
+
+// logged reports whether the server logs a column's old value:
+// binlog_row_image, MySQL manual.
+func (s *shapes) logged(c *column, inKey, noKey bool) bool {
+	switch s.image {
+	case "MINIMAL":
+		return inKey || noKey
+	case "NOBLOB":
+		return inKey || noKey || c.typ != gomysql.MYSQL_TYPE_BLOB && c.typ != gomysql.MYSQL_TYPE_JSON &&
+			c.typ != gomysql.MYSQL_TYPE_GEOMETRY && c.typ != gomysql.MYSQL_TYPE_VECTOR
+	}
+	return true
+}
+
+// missingKey checks that the columns of a key are logged.
+func (t TableConfig) missingKey(table *replication.Table) error {
+	for _, name := range t.Key {
+		i := table.Column(name)
+		if i < 0 {
+			return refuse(fmt.Sprintf("table %s has no column %q, which its key names", t, name), "mend the key in the configuration", nil)
+		}
+		if !table.Columns[i].Identity {
+			return refuse(fmt.Sprintf("table %s: column %q of the key is not logged when a row changes or goes", t, name),
+				"SET GLOBAL binlog_row_image = FULL (and in the server's configuration file; sessions that are open keep their own until they reconnect)", nil)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,431 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"cdc/replication"
+)
+
+// snapshot is a transaction that sees the database as it was at one place of
+// the log, with the tables that are to be read from it. Whoever reads it owns
+// its connection.
+//
+// It keeps others from altering a table until that has been read. The locks are
+// let go of table by table, by going back to savepoints.
+type snapshot struct {
+	conn   *conn
+	point  place
+	taken  int64 // microseconds since 1970-01-01 UTC, the server's clock
+	tables []snapshotTable
+}
+
+// snapshotTable is one table of a snapshot.
+type snapshotTable struct {
+	plan     *plan
+	sql      string
+	estimate int64 // rows, or -1
+}
+
+func (s *snapshot) close() { s.conn.end() }
+
+// errTableChanged says that a table was altered while its snapshot was
+// prepared: another one has to be taken.
+var errTableChanged = errors.New("a table was altered while its snapshot was prepared")
+
+const (
+	maxSnapshotAttempts = 10
+	// lockPatience bounds how long the snapshot waits for the transactions that
+	// change its tables, in seconds: new ones wait behind it meanwhile.
+	lockPatience = 2
+	tableLock    = 60 // seconds to wait for an ALTER TABLE that is running
+)
+
+// openSnapshot begins the transaction and notes its place in the log.
+func openSnapshot(ctx context.Context, cfg *Config, sh *shapes, tables []TableConfig) (*snapshot, error) {
+	for attempt := 1; ; attempt++ {
+		s, err := openSnapshotOnce(ctx, cfg, sh, tables)
+		if !errors.Is(err, errTableChanged) || attempt == maxSnapshotAttempts {
+			return s, err
+		}
+		cfg.Logger.Warn("a table changed while its snapshot was prepared, taking another one", "attempt", attempt)
+	}
+}
+
+func openSnapshotOnce(ctx context.Context, cfg *Config, sh *shapes, tables []TableConfig) (_ *snapshot, err error) {
+	conn, err := cfg.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &snapshot{conn: conn}
+	defer func() {
+		if err != nil {
+			conn.Close()
+		}
+	}()
+	if err := cfg.waitForID(ctx, conn); err != nil {
+		return nil, err
+	}
+	for _, sql := range []string{
+		fmt.Sprintf("SET SESSION lock_wait_timeout = %d", tableLock),
+		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+	} {
+		if _, err := conn.query(ctx, sql); err != nil {
+			return nil, fmt.Errorf("begin snapshot: %w", err)
+		}
+	}
+	if cfg.Flavor == MariaDB {
+		err = s.beginMaria(ctx)
+	} else {
+		err = s.beginMySQL(ctx, cfg, tables)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rows, err := conn.query(ctx, "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
+	if err != nil {
+		return nil, fmt.Errorf("begin snapshot: %w", err)
+	}
+	if s.taken, err = strconv.ParseInt(rows[0][0].text, 10, 64); err != nil {
+		return nil, fmt.Errorf("begin snapshot: %w", err)
+	}
+	// The last table is locked first, so that going back to the newest savepoint
+	// lets go of the first.
+	for i := len(tables) - 1; i >= 0; i-- {
+		if _, err := conn.query(ctx, "SAVEPOINT cdc"+strconv.Itoa(i)); err != nil {
+			return nil, fmt.Errorf("begin snapshot: %w", err)
+		}
+		if _, err := conn.query(ctx, "SELECT * FROM "+quoteTable(tables[i].Schema, tables[i].Name)+" LIMIT 0"); err != nil {
+			return nil, explainRead(&tables[i], err)
+		}
+	}
+	for _, t := range tables {
+		st, err := prepareTable(ctx, cfg, sh, t)
+		if err != nil {
+			return nil, err
+		}
+		s.tables = append(s.tables, st)
+	}
+	return s, nil
+}
+
+// waitForID waits for a server id in use: the connection of a process that died
+// lingers for a while.
+func (c *Config) waitForID(ctx context.Context, conn *conn) error {
+	deadline := time.Now().Add(c.IDWait)
+	for told := false; ; told = true {
+		err := c.takeID(ctx, conn)
+		if !errors.Is(err, errInUse) {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return c.explain(err, nil)
+		}
+		if !told {
+			c.Logger.Warn("the server id is in use, waiting for it", "server_id", c.ServerID, "at_most", c.IDWait)
+		}
+		select { // the question itself waits, too
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+const beginSnapshot = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+
+// beginMaria: the server notes for the transaction where in the log it stands.
+// MariaDB's documentation, "START TRANSACTION, WITH CONSISTENT SNAPSHOT".
+func (s *snapshot) beginMaria(ctx context.Context) error {
+	// MariaDB takes one option only.
+	if _, err := s.conn.query(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT"); err != nil {
+		return fmt.Errorf("begin snapshot: %w", err)
+	}
+	rows, err := s.conn.query(ctx, "SHOW STATUS WHERE Variable_name IN ('Binlog_snapshot_file', 'Binlog_snapshot_position')")
+	if err != nil {
+		return fmt.Errorf("begin snapshot: %w", err)
+	}
+	at := map[string]string{}
+	for _, r := range rows {
+		at[strings.ToLower(r[0].text)] = r[1].text
+	}
+	rows, err = s.conn.query(ctx, "SELECT BINLOG_GTID_POS("+sqlString(at["binlog_snapshot_file"])+", "+sqlString(at["binlog_snapshot_position"])+")")
+	if err != nil {
+		return fmt.Errorf("find the snapshot's place in the log: %w", err)
+	}
+	if rows[0][0].null {
+		return fmt.Errorf("find the snapshot's place in the log: the server knows none for %s:%s", at["binlog_snapshot_file"], at["binlog_snapshot_position"])
+	}
+	if s.point, err = parsePlace(placeMaria, rows[0][0].text); err != nil {
+		return fmt.Errorf("find the snapshot's place in the log: %w", err)
+	}
+	return nil
+}
+
+// beginMySQL: a short lock on the tables alone makes that what is visible and
+// what is in the log are the same. Where it is not to be had in time, the place
+// is that of a moment before: what commits in between is read twice, and with
+// GTIDs nothing is left out, for the server notes them once a transaction is
+// visible.
+func (s *snapshot) beginMySQL(ctx context.Context, cfg *Config, tables []TableConfig) error {
+	locker, lockErr := lockTables(ctx, cfg, tables)
+	if locker != nil {
+		defer locker.end()
+	}
+	info, err := readServer(ctx, s.conn)
+	if err != nil {
+		return err
+	}
+	if locker == nil && info.form == placeFile {
+		return refuse("without GTIDs a snapshot needs a short lock on its tables, and did not get it",
+			"GRANT LOCK TABLES ON *.* TO "+cfg.userSQL()+", or end the transactions that hold the tables, or set gtid_mode = ON", lockErr)
+	}
+	if locker == nil {
+		cfg.Logger.Info("the snapshot's tables could not be locked for a moment: changes of that moment are read twice", "reason", lockErr)
+	}
+	s.point = info.end
+	if _, err := s.conn.query(ctx, beginSnapshot); err != nil {
+		return fmt.Errorf("begin snapshot: %w", err)
+	}
+	return nil
+}
+
+// lockTables keeps others from changing the tables until the connection ends.
+func lockTables(ctx context.Context, cfg *Config, tables []TableConfig) (*conn, error) {
+	conn, err := cfg.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var sql strings.Builder
+	for i, t := range tables {
+		if i > 0 {
+			sql.WriteString(", ")
+		}
+		sql.WriteString(quoteTable(t.Schema, t.Name) + " READ")
+	}
+	for _, statement := range []string{
+		fmt.Sprintf("SET SESSION lock_wait_timeout = %d", lockPatience),
+		"LOCK TABLES " + sql.String(),
+	} {
+		if _, err := conn.query(ctx, statement); err != nil {
+			conn.Close()
+			return nil, err
+		}
+	}
+	return conn, nil
+}
+
+// prepareTable compiles how one table is read. It is locked already.
+func prepareTable(ctx context.Context, cfg *Config, sh *shapes, t TableConfig) (st snapshotTable, err error) {
+	info, err := sh.charsets.readTable(ctx, sh.session, cfg.Flavor, t.Schema, t.Name)
+	if err != nil {
+		return st, err
+	}
+	if info == nil {
+		return st, errTableChanged
+	}
+	if st.plan, err = sh.fromCatalog(info); err != nil {
+		return st, err
+	}
+	if err := t.missingKey(st.plan.table); err != nil {
+		return st, err
+	}
+	var list []string
+	for _, c := range st.plan.table.Columns {
+		list = append(list, quoteName(c.Name))
+	}
+	st.sql = "SELECT " + strings.Join(list, ", ") + " FROM " + quoteTable(t.Schema, t.Name)
+	st.estimate = info.estimate
+	return st, nil
+}
+
+// read reads all tables into batches and hands them to out. It returns the last
+// batch, not yet handed over, so that the caller gives it the Position.
+func (s *snapshot) read(ctx context.Context, cfg *Config, pool *batchPool, out chan<- *batch, rows *atomic.Int64) (*batch, error) {
+	w := &snapshotWriter{pool: pool, out: out, commit: s.point.String(), taken: s.taken, progress: cfg.Progress, total: rows}
+	if s.point.form == placeGTID && len(w.commit) > 200 {
+		w.commit = "snapshot" // a set of many servers is no name
+	}
+	rows.Store(0)
+	for i := range s.tables {
+		st := &s.tables[i]
+		w.begin(st)
+		if err := s.readTable(ctx, w); err != nil {
+			w.drop()
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, explainRead(&TableConfig{Schema: st.plan.table.Schema, Name: st.plan.table.Name}, err)
+		}
+		w.report(true)
+		cfg.Logger.Info("read all rows of table", "table", st.plan.table.String(), "rows", w.rows, "bytes", w.bytes,
+			"elapsed", time.Since(w.began).Round(time.Millisecond))
+		if _, err := s.conn.query(ctx, "ROLLBACK TO SAVEPOINT cdc"+strconv.Itoa(i)); err != nil {
+			w.drop()
+			return nil, err
+		}
+	}
+	if w.b == nil {
+		return pool.get(ctx)
+	}
+	return w.b, nil
+}
+
+// readTable runs the table's query and writes its rows.
+func (s *snapshot) readTable(ctx context.Context, w *snapshotWriter) error {
+	return s.conn.within(ctx, 0, func() error {
+		p := newPackets(s.conn, silenceOfQuery)
+		defer s.conn.raw.SetReadDeadline(time.Time{})
+		columns, err := execute(s.conn, p, w.st.sql)
+		if err != nil {
+			return err
+		}
+		if columns != len(w.st.plan.decoders) {
+			return fmt.Errorf("the server sends %d columns of %d", columns, len(w.st.plan.decoders))
+		}
+		for {
+			b, err := p.next()
+			if err != nil {
+				return err
+			}
+			if len(b) == 0 {
+				return errShort
+			}
+			switch b[0] {
+			case 0x00:
+				if err := w.row(ctx, b[1:]); err != nil {
+					return err
+				}
+			case 0xfe:
+				return nil
+			case 0xff:
+				return serverError(b)
+			default:
+				return fmt.Errorf("a row begins with %#x", b[0])
+			}
+		}
+	})
+}
+
+// silenceOfQuery is how long the server may think before the next row.
+const silenceOfQuery = 10 * time.Minute
+
+// snapshotWriter makes batches of rows.
+type snapshotWriter struct {
+	pool     *batchPool
+	out      chan<- *batch
+	commit   string
+	taken    int64
+	progress func(Progress)
+	total    *atomic.Int64 // rows of all tables, for metrics
+
+	st    *snapshotTable
+	b     *batch
+	tx    *replication.Transaction
+	index uint64 // of the next change in the snapshot
+
+	rows, bytes int64
+	began       time.Time
+	reported    time.Time
+	sent        int64 // rows at the last look at the clock
+}
+
+func (w *snapshotWriter) begin(st *snapshotTable) {
+	w.st, w.rows, w.bytes, w.sent = st, 0, 0, 0
+	w.began = time.Now()
+	w.reported = w.began
+}
+
+func (w *snapshotWriter) row(ctx context.Context, row []byte) error {
+	if w.b == nil {
+		b, err := w.pool.get(ctx)
+		if err != nil {
+			return err
+		}
+		w.b = b
+		w.tx = b.transaction()
+		w.tx.Commit, w.tx.CommitTime = b.copy([]byte(w.commit)), w.taken
+	}
+	wire := len(row)
+	after, err := w.st.plan.resultRow(w.b.copy(row), &w.b.arena)
+	if err != nil {
+		return fmt.Errorf("row %d: %w", w.rows+1, err)
+	}
+	w.b.add(replication.Change{Op: replication.OpRead, Table: w.st.plan.table, After: after, Tx: w.tx, Index: w.index}, wire)
+	w.index++
+	w.rows++
+	w.bytes += int64(wire)
+	if w.rows-w.sent >= 1024 {
+		w.sent = w.rows
+		w.report(false)
+	}
+	if w.b.full() {
+		select {
+		case w.out <- w.b:
+			w.b = nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// resultRow reads a row of the binary protocol: a bitmap of the NULLs, which
+// begins at its third bit, then the values. They alias row.
+func (p *plan) resultRow(row []byte, a *arena) ([]replication.Value, error) {
+	c := cursor{b: row}
+	nulls := c.bytes(uint64(len(p.decoders)+9) / 8)
+	values := a.values(len(p.decoders))
+	for i := range p.decoders {
+		if bit(nulls, i+2) || c.err != nil {
+			values[i] = replication.Null
+			continue
+		}
+		if values[i] = p.decoders[i].result(&c, a); c.err != nil {
+			return nil, fmt.Errorf("column %s: %w", p.table.Columns[i].Name, c.err)
+		}
+	}
+	return values, c.finish()
+}
+
+// report tells the progress, at most once a second unless the table is done.
+func (w *snapshotWriter) report(done bool) {
+	w.total.Store(int64(w.index))
+	if w.progress == nil {
+		return
+	}
+	now := time.Now()
+	if !done && now.Sub(w.reported) < time.Second {
+		return
+	}
+	w.reported = now
+	w.progress(Progress{
+		Schema: w.st.plan.table.Schema, Table: w.st.plan.table.Name, Rows: w.rows, Bytes: w.bytes,
+		Estimate: w.st.estimate, Elapsed: now.Sub(w.began), Done: done,
+	})
+}
+
+// drop gives back the batch in work.
+func (w *snapshotWriter) drop() {
+	if w.b != nil {
+		w.b.Release()
+		w.b = nil
+	}
+}
+
+// explainRead tells a table that cannot be read from one that was altered.
+func explainRead(t *TableConfig, err error) error {
+	switch {
+	case slices.Contains([]uint16{codeTableDenied, codeColumnDenied}, errorCode(err)):
+		return refuse(fmt.Sprintf("table %s cannot be read", t), "GRANT SELECT ON "+quoteTable(t.Schema, t.Name)+" TO …", err)
+	case errorCode(err) == codeTableChanged, errorCode(err) == codeNoSuchTable:
+		return fmt.Errorf("%w: %w", errTableChanged, err)
+	}
+	return fmt.Errorf("snapshot table %s: %w", t, err)
+}

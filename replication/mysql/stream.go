@@ -1,0 +1,336 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cdc/replication"
+)
+
+// A Position without changes is handed out this often, or when this many bytes
+// of log have gone by, so that what is saved stays ahead of what is purged.
+const (
+	idleInterval = 10 * time.Second
+	idleBytes    = 16 << 20
+	// handOver is how many bytes of an unfinished transaction are worth waking
+	// the consumer; its rest is on the way.
+	handOver = 64 << 10
+
+	heartbeat = 5 * time.Second // of the server, when it has nothing to send
+	silence   = 30 * time.Second
+)
+
+// stream reads the log. One goroutine, run, owns the connection and the reader;
+// next takes what it has decoded. Between them stands one batch: run fills it
+// until it is full, next takes it as soon as it is worth it.
+type stream struct {
+	cfg    *Config
+	log    *slog.Logger
+	pool   *batchPool
+	reader *reader // of run; its done and marks under mu
+
+	cancel context.CancelFunc
+	done   chan struct{} // closed when run has ended
+	ready  chan struct{} // token: there is something to take
+	space  chan struct{} // token: the batch was taken
+
+	mu       sync.Mutex
+	cur      *batch // nil when next took it
+	missed   bool   // a boundary came while there was no batch
+	bounds   int    // boundaries that have been read
+	handed   int    // of these, the newest that next has handed out
+	handedAt time.Time
+	bytes    int64 // of log since then
+	err      error // why run has ended
+	conn     *conn
+
+	connected atomic.Bool
+}
+
+// startStream begins to stream at from. The caller closes the stream.
+func startStream(cfg *Config, sh *shapes, from place, m *marks, fold bool, pool *batchPool) *stream {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &stream{
+		cfg: cfg, log: cfg.Logger, pool: pool, reader: newReader(cfg, sh, from.clone(), m), cancel: cancel,
+		done: make(chan struct{}), ready: make(chan struct{}, 1), space: make(chan struct{}, 1), handedAt: time.Now(),
+	}
+	s.reader.room, s.reader.aside, s.reader.bound, s.reader.fold = s.room, s.aside, s.bound, fold
+	go s.run(ctx)
+	return s
+}
+
+// next returns the next batch.
+func (s *stream) next(ctx context.Context) (*batch, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if b := s.take(); b != nil {
+			return b, nil
+		}
+		select {
+		case <-s.ready:
+		case <-s.done:
+			if b := s.take(); b != nil {
+				return b, nil
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return nil, s.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// take takes the batch if it is worth it.
+func (s *stream) take() *batch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.worth(time.Now()) {
+		return nil
+	}
+	b := s.cur
+	s.cur = nil
+	// The reader's place is the newest boundary, and that is in b. One that comes
+	// before the begin of a large transaction is left to the batch with its end.
+	if b.bounded && (b.whole > 0 || len(b.Changes) == 0) {
+		b.Position = s.reader.marks.text.at(&s.reader.done)
+		s.handed, s.handedAt, s.bytes = s.bounds, time.Now(), 0
+	}
+	signal(s.space)
+	return b
+}
+
+// worth reports whether there is something to take. Changes are, at the end of
+// a transaction, or when they are many. A Position alone is not, unless the last
+// one is long ago or far behind.
+func (s *stream) worth(now time.Time) bool {
+	b := s.cur
+	switch {
+	case b == nil:
+		return false
+	case len(b.Changes) > 0:
+		return b.whole > 0 || !s.reader.tx.open || b.size() >= handOver || b.full() || s.err != nil
+	}
+	return b.bounded && s.bounds > s.handed && (now.Sub(s.handedAt) >= idleInterval || s.bytes >= idleBytes)
+}
+
+// bound notes a boundary between transactions.
+func (s *stream) bound() {
+	s.bounds++
+	s.reader.marks.pass(&s.reader.done)
+	if s.cur != nil {
+		s.cur.bound()
+	} else {
+		s.missed = true
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// close ends the stream and waits for its goroutine.
+func (s *stream) close() {
+	s.cancel()
+	<-s.done
+}
+
+// errClosing ends run because close was called.
+var errClosing = errors.New("stream is closed")
+
+// run connects, receives, and does so again after errors that pass.
+func (s *stream) run(ctx context.Context) {
+	defer close(s.done)
+	defer s.reader.close()
+	var retry backoff
+	down := false // the state as it was logged last
+	for {
+		bounds := s.bounds
+		err := s.connection(ctx, func() {
+			if down {
+				s.log.Info("connection to the log is back", "place", s.reader.done.String(), "attempts", retry.attempts)
+			}
+			down = false
+		})
+		if ctx.Err() != nil {
+			err = errClosing
+		}
+		if s.connected.Swap(false) && s.bounds != bounds {
+			retry = backoff{} // it got somewhere
+		}
+		if errors.Is(err, errClosing) || !s.retriable(err, &retry) {
+			s.mu.Lock()
+			s.err = s.explain(err)
+			s.mu.Unlock()
+			return
+		}
+		if !down {
+			s.log.Warn("connection to the log is lost, reconnecting", "error", err)
+			down = true
+		}
+		s.mu.Lock()
+		s.reader.restart()
+		s.mu.Unlock()
+		if !retry.sleep(ctx) {
+			continue // closing: connection notices
+		}
+	}
+}
+
+// errInUse says that somebody else reads under our server id; errBehind that the
+// server has not come as far as we have.
+var (
+	errInUse  = errors.New("the server id is in use")
+	errBehind = errors.New("the server has not come as far as the position")
+)
+
+// retriable reports whether to try again after err.
+func (s *stream) retriable(err error, retry *backoff) bool {
+	if !errors.Is(err, errInUse) && !errors.Is(err, errBehind) {
+		retry.since = time.Time{}
+		return transient(err)
+	}
+	if retry.since.IsZero() {
+		retry.since = time.Now()
+	}
+	return time.Since(retry.since) < s.cfg.IDWait
+}
+
+// connection is one connection, from its start to its error. up is called when
+// it streams.
+func (s *stream) connection(ctx context.Context, up func()) error {
+	c, err := s.cfg.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := s.cfg.prepareDump(ctx, c, &s.reader.done); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, c.cut)
+	defer stop()
+	s.mu.Lock()
+	s.conn = c
+	s.mu.Unlock()
+	s.connected.Store(true)
+	up()
+	err = s.receive(ctx, newPackets(c, silence))
+	s.mu.Lock()
+	s.conn = nil
+	s.mu.Unlock()
+	return err
+}
+
+// receive reads the log until an error, or the end of ctx.
+func (s *stream) receive(ctx context.Context, p *packets) error {
+	for {
+		if err := p.wait(); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		err := s.drain(ctx, p)
+		worth := s.worth(time.Now())
+		s.mu.Unlock()
+		if worth {
+			signal(s.ready)
+		}
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// drain decodes the events that have arrived, while s.mu is held.
+func (s *stream) drain(ctx context.Context, p *packets) error {
+	for {
+		if _, err := s.room(ctx); err != nil {
+			return err
+		}
+		b, err := p.next() // the first has arrived, or its begin
+		if err != nil {
+			return err
+		}
+		if len(b) == 0 {
+			return fmt.Errorf("read the log: %w", errShort)
+		}
+		switch b[0] {
+		case 0x00:
+			s.bytes += int64(len(b))
+			if err := s.reader.take(ctx, b[1:]); err != nil {
+				return err
+			}
+		case 0xff:
+			return serverError(b)
+		case 0xfe:
+			return fmt.Errorf("the server ended the log: %w", io.ErrUnexpectedEOF)
+		default:
+			return fmt.Errorf("read the log: a packet begins with %#x", b[0])
+		}
+		if !p.arrived() {
+			return nil
+		}
+	}
+}
+
+// room returns the batch, when there is one that is not full. s.mu is held
+// before and after, not while waiting.
+func (s *stream) room(ctx context.Context) (*batch, error) {
+	for {
+		if s.cur == nil {
+			if s.cur = s.pool.tryGet(); s.cur != nil && s.missed {
+				s.cur.bounded, s.missed = true, false
+			}
+		}
+		if s.cur != nil && !s.cur.full() {
+			return s.cur, nil
+		}
+		if s.cur != nil {
+			signal(s.ready)
+		}
+		s.mu.Unlock()
+		var err error
+		select {
+		case <-s.space:
+		case <-s.pool.freed:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		s.mu.Lock()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// aside runs f while s.mu is free.
+func (s *stream) aside(f func() error) error {
+	if s.worth(time.Now()) {
+		signal(s.ready)
+	}
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	return f()
+}
+
+// explain makes of an error of the server a refusal: trying again did not help
+// or would not.
+func (s *stream) explain(err error) error {
+	if errors.Is(err, errClosing) || replication.IsRefusal(err) {
+		return err
+	}
+	return s.cfg.explain(err, &s.reader.done)
+}

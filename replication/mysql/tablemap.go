@@ -1,0 +1,293 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	gomysql "github.com/go-mysql-org/go-mysql/mysql"
+)
+
+// tableMap is a TABLE_MAP event: it describes the table that the row events
+// after it belong to. MySQL source, "Table_map_event". The slices alias the
+// event.
+type tableMap struct {
+	id           uint64
+	schema, name []byte
+	types        []byte
+	meta         []byte
+	nullable     []byte // bitmap
+	optional     []byte
+}
+
+// readTableMap takes the event's frame apart.
+func readTableMap(body []byte) (m tableMap, err error) {
+	c := cursor{b: body}
+	m.id = c.uint(6)
+	c.u16() // flags
+	m.schema = c.bytes(uint64(c.u8()))
+	c.u8()
+	m.name = c.bytes(uint64(c.u8()))
+	c.u8()
+	n := c.packed()
+	m.types = c.bytes(n)
+	m.meta = c.text()
+	m.nullable = c.bytes((n + 7) / 8)
+	m.optional = c.b
+	if c.err != nil {
+		return m, fmt.Errorf("read table map: %w", c.err)
+	}
+	return m, nil
+}
+
+// The kinds of optional metadata: MySQL source, "Table_map_event,
+// Optional_metadata_field_type".
+const (
+	metaSignedness = iota + 1
+	metaDefaultCharset
+	metaColumnCharset
+	metaColumnName
+	metaSetLabels
+	metaEnumLabels
+	metaGeometryType
+	metaSimpleKey
+	metaPrefixKey
+	metaLabelDefaultCharset
+	metaLabelCharset
+	metaVisibility
+)
+
+// errNoNames says that the server logs no column names.
+var errNoNames = errors.New("the log does not name the columns")
+
+// describe makes columns and key of a table map.
+func (m *tableMap) describe(ctx context.Context, cs *charsets, flavor Flavor) (columns []column, key []int, err error) {
+	if columns, err = m.shapes(); err != nil {
+		return nil, nil, err
+	}
+	var signs []byte
+	var charsets, labelCharsets collations
+	var enums, sets [][][]byte
+	var geometries []uint64
+	named := false
+	for c := (cursor{b: m.optional}); len(c.b) > 0; {
+		kind := c.u8()
+		f := cursor{b: c.text()}
+		if c.err != nil {
+			return nil, nil, fmt.Errorf("read table map of %s.%s: %w", m.schema, m.name, c.err)
+		}
+		switch kind {
+		case metaSignedness:
+			signs = f.b
+		case metaDefaultCharset:
+			charsets.readDefault(&f)
+		case metaColumnCharset:
+			charsets.readEach(&f)
+		case metaLabelDefaultCharset:
+			labelCharsets.readDefault(&f)
+		case metaLabelCharset:
+			labelCharsets.readEach(&f)
+		case metaColumnName:
+			named = true
+			for i := range columns {
+				columns[i].name = string(f.bytes(uint64(f.u8())))
+			}
+		case metaSetLabels:
+			sets = readLabels(&f)
+		case metaEnumLabels:
+			enums = readLabels(&f)
+		case metaGeometryType:
+			for len(f.b) > 0 {
+				geometries = append(geometries, f.packed())
+			}
+		case metaSimpleKey, metaPrefixKey:
+			for len(f.b) > 0 {
+				i := f.packed()
+				if kind == metaPrefixKey {
+					f.packed() // characters; 0 for all
+				}
+				if f.err == nil && i >= uint64(len(columns)) {
+					f.fail()
+				} else {
+					key = append(key, int(i))
+				}
+			}
+		}
+		if f.err != nil {
+			return nil, nil, fmt.Errorf("read table map of %s.%s, metadata %d: %w", m.schema, m.name, kind, f.err)
+		}
+	}
+	if !named {
+		return nil, nil, errNoNames
+	}
+	var numeric, character, labelled, geometric int
+	for i := range columns {
+		col := &columns[i]
+		switch {
+		case isNumeric(col.typ):
+			col.unsigned = numeric/8 < len(signs) && signs[numeric/8]&(0x80>>(numeric%8)) != 0
+			numeric++
+		case isCharacter(col.typ, flavor):
+			id, ok := charsets.of(character)
+			character++
+			if !ok {
+				return nil, nil, errNoNames
+			}
+			if col.typ == gomysql.MYSQL_TYPE_GEOMETRY {
+				break
+			}
+			if col.charset, err = cs.collation(ctx, id); err != nil {
+				return nil, nil, err
+			}
+		case col.typ == gomysql.MYSQL_TYPE_ENUM || col.typ == gomysql.MYSQL_TYPE_SET:
+			from := &enums
+			if col.typ == gomysql.MYSQL_TYPE_SET {
+				from = &sets
+			}
+			id, ok := labelCharsets.of(labelled)
+			labelled++
+			if !ok || len(*from) == 0 {
+				return nil, nil, errNoNames
+			}
+			if col.charset, err = cs.collation(ctx, id); err != nil {
+				return nil, nil, err
+			}
+			for _, l := range (*from)[0] {
+				text, _, ok := col.charset.decode(l, nil)
+				if !ok {
+					return nil, nil, fmt.Errorf("column %s: a label is no text of character set %s", col.name, col.charset.name)
+				}
+				col.labels = append(col.labels, string(text))
+			}
+			*from = (*from)[1:]
+		}
+		if col.typ == gomysql.MYSQL_TYPE_GEOMETRY {
+			if geometric < len(geometries) {
+				col.geometry = int(min(geometries[geometric], 255))
+			}
+			geometric++
+		}
+	}
+	return columns, key, nil
+}
+
+// shapes makes columns of the types and their metadata.
+func (m *tableMap) shapes() ([]column, error) {
+	columns := make([]column, len(m.types))
+	c := cursor{b: m.meta}
+	for i, typ := range m.types {
+		col := &columns[i]
+		col.typ = typ
+		col.notNull = !bit(m.nullable, i)
+		switch typ {
+		case gomysql.MYSQL_TYPE_STRING:
+			real, size := c.u8(), c.u8()
+			// A CHAR of more than 255 bytes has two bits of its length in the type.
+			if real&0x30 != 0x30 {
+				col.size = int(size) | int(real&0x30^0x30)<<4
+				real |= 0x30
+			} else {
+				col.size = int(size)
+			}
+			if real == gomysql.MYSQL_TYPE_ENUM || real == gomysql.MYSQL_TYPE_SET {
+				col.typ = real
+			}
+		case gomysql.MYSQL_TYPE_NEWDECIMAL:
+			col.size, col.scale = int(c.u8()), int(c.u8())
+		case gomysql.MYSQL_TYPE_VARCHAR, gomysql.MYSQL_TYPE_VAR_STRING:
+			col.typ, col.size = gomysql.MYSQL_TYPE_VARCHAR, int(c.u16())
+		case gomysql.MYSQL_TYPE_BIT:
+			bits, whole := c.u8(), c.u8()
+			col.size = int(whole)*8 + int(bits)
+		case gomysql.MYSQL_TYPE_BLOB, gomysql.MYSQL_TYPE_GEOMETRY, gomysql.MYSQL_TYPE_JSON, gomysql.MYSQL_TYPE_VECTOR:
+			col.size = int(c.u8())
+		case gomysql.MYSQL_TYPE_FLOAT, gomysql.MYSQL_TYPE_DOUBLE:
+			c.u8() // its width
+		case gomysql.MYSQL_TYPE_TIME2, gomysql.MYSQL_TYPE_DATETIME2, gomysql.MYSQL_TYPE_TIMESTAMP2:
+			col.scale = int(c.u8())
+		case gomysql.MYSQL_TYPE_DATE:
+			col.typ = gomysql.MYSQL_TYPE_NEWDATE
+		case gomysql.MYSQL_TYPE_TINY, gomysql.MYSQL_TYPE_SHORT, gomysql.MYSQL_TYPE_INT24, gomysql.MYSQL_TYPE_LONG, gomysql.MYSQL_TYPE_LONGLONG,
+			gomysql.MYSQL_TYPE_YEAR, gomysql.MYSQL_TYPE_TIME, gomysql.MYSQL_TYPE_DATETIME, gomysql.MYSQL_TYPE_TIMESTAMP, gomysql.MYSQL_TYPE_NEWDATE:
+		case 140, 141: // MariaDB's BLOB and VARCHAR with the attribute COMPRESSED
+			return nil, fmt.Errorf("column %d of table %s.%s is COMPRESSED, which is not supported", i+1, m.schema, m.name)
+		default:
+			return nil, fmt.Errorf("column %d of table %s.%s has the type %d, which is not supported", i+1, m.schema, m.name, typ)
+		}
+	}
+	if err := c.finish(); err != nil {
+		return nil, fmt.Errorf("read table map of %s.%s: types: %w", m.schema, m.name, err)
+	}
+	return columns, nil
+}
+
+// isNumeric says which columns have a sign in a table map.
+func isNumeric(typ byte) bool {
+	switch typ {
+	case gomysql.MYSQL_TYPE_TINY, gomysql.MYSQL_TYPE_SHORT, gomysql.MYSQL_TYPE_INT24, gomysql.MYSQL_TYPE_LONG, gomysql.MYSQL_TYPE_LONGLONG,
+		gomysql.MYSQL_TYPE_NEWDECIMAL, gomysql.MYSQL_TYPE_FLOAT, gomysql.MYSQL_TYPE_DOUBLE, gomysql.MYSQL_TYPE_YEAR:
+		return true
+	}
+	return false
+}
+
+// isCharacter says which columns have a collation in a table map.
+func isCharacter(typ byte, flavor Flavor) bool {
+	switch typ {
+	case gomysql.MYSQL_TYPE_STRING, gomysql.MYSQL_TYPE_VARCHAR, gomysql.MYSQL_TYPE_BLOB:
+		return true
+	case gomysql.MYSQL_TYPE_GEOMETRY:
+		return flavor == MariaDB
+	}
+	return false
+}
+
+// collations are the ids of the collations of the character columns, by their
+// number among these.
+type collations struct {
+	each   []uint64
+	most   uint64
+	others map[uint64]uint64
+	known  bool
+}
+
+func (l *collations) readEach(c *cursor) {
+	l.known = true
+	for len(c.b) > 0 {
+		l.each = append(l.each, c.packed())
+	}
+}
+
+func (l *collations) readDefault(c *cursor) {
+	l.known, l.others = true, map[uint64]uint64{}
+	l.most = c.packed()
+	for len(c.b) > 0 {
+		column := c.packed()
+		l.others[column] = c.packed()
+	}
+}
+
+func (l *collations) of(n int) (uint64, bool) {
+	if l.others != nil {
+		if id, ok := l.others[uint64(n)]; ok {
+			return id, true
+		}
+		return l.most, true
+	}
+	if n < len(l.each) {
+		return l.each[n], true
+	}
+	return 0, false
+}
+
+func readLabels(c *cursor) (all [][][]byte) {
+	for len(c.b) > 0 {
+		n := c.packed()
+		var labels [][]byte
+		for range min(n, uint64(len(c.b))) {
+			labels = append(labels, c.text())
+		}
+		all = append(all, labels)
+	}
+	return all
+}

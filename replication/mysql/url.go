@@ -1,0 +1,143 @@
+package mysql
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// address is a parsed URL.
+type address struct {
+	hosts    []string // host:port, or the path of a socket
+	user     string
+	password string
+	database string
+	tls      *tls.Config // nil: none
+	tlsMode  string
+}
+
+// parseURL reads
+//
+//	mysql://user:password@host:port,host2:port2/database?tls=MODE&ca=FILE&cert=FILE&key=FILE&server_name=NAME&socket=PATH
+//
+// where MODE is off, preferred (the default: encrypted where the server can,
+// the certificate unseen), require (encrypted, unseen), verify-ca or
+// verify-full. Several hosts are tried in turn; the scheme mariadb means the
+// same. An error names no password.
+func parseURL(text string) (*address, error) {
+	// url.Parse takes no list of hosts with ports: it gets the first.
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok || scheme != "mysql" && scheme != "mariadb" {
+		return nil, errors.New("it does not begin with mysql:// or mariadb://")
+	}
+	authority, tail := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority, tail = rest[:i], rest[i:]
+	}
+	userinfo, hostlist := "", authority
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		userinfo, hostlist = authority[:i+1], authority[i+1:]
+	}
+	u, err := url.Parse(scheme + "://" + userinfo + "host" + tail)
+	if err != nil {
+		return nil, errors.New("it cannot be parsed (special characters in user and password must be %-encoded)")
+	}
+	a := &address{database: strings.TrimPrefix(u.Path, "/"), tlsMode: "preferred"}
+	if u.User != nil {
+		a.user = u.User.Username()
+		a.password, _ = u.User.Password()
+	}
+	for host := range strings.SplitSeq(hostlist, ",") {
+		if host == "" {
+			host = "localhost"
+		}
+		if _, _, err := net.SplitHostPort(host); err != nil {
+			host = net.JoinHostPort(strings.Trim(host, "[]"), "3306")
+		}
+		a.hosts = append(a.hosts, host)
+	}
+	var ca, cert, key, name string
+	for option, values := range u.Query() {
+		value := values[len(values)-1]
+		switch option {
+		case "tls":
+			a.tlsMode = value
+		case "ca":
+			ca = value
+		case "cert":
+			cert = value
+		case "key":
+			key = value
+		case "server_name":
+			name = value
+		case "socket":
+			a.hosts = []string{value}
+		default:
+			return nil, fmt.Errorf("it has the unknown option %q", option)
+		}
+	}
+	if err := a.secure(ca, cert, key, name); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// secure makes the TLS configuration.
+func (a *address) secure(ca, cert, key, name string) error {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: name}
+	switch a.tlsMode {
+	case "off":
+		return nil
+	case "preferred", "require":
+		c.InsecureSkipVerify = true //nolint:gosec // what the mode is for
+	case "verify-full":
+	case "verify-ca":
+		c.InsecureSkipVerify = true //nolint:gosec // the chain is verified below, the name is not
+		c.VerifyConnection = func(s tls.ConnectionState) error {
+			o := x509.VerifyOptions{Roots: c.RootCAs, Intermediates: x509.NewCertPool()}
+			for _, i := range s.PeerCertificates[1:] {
+				o.Intermediates.AddCert(i)
+			}
+			_, err := s.PeerCertificates[0].Verify(o)
+			return err
+		}
+	default:
+		return fmt.Errorf("tls=%s does not exist; choose off, preferred, require, verify-ca or verify-full", a.tlsMode)
+	}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return fmt.Errorf("read ca: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("%s holds no certificate", ca)
+		}
+	}
+	if cert != "" || key != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return fmt.Errorf("read the client's certificate: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	a.tls = c
+	return nil
+}
+
+// tlsFor is the TLS configuration for one host.
+func (a *address) tlsFor(host string) *tls.Config {
+	if a.tls == nil || strings.HasPrefix(host, "/") {
+		return nil
+	}
+	c := a.tls.Clone()
+	if c.ServerName == "" {
+		c.ServerName, _, _ = net.SplitHostPort(host)
+	}
+	return c
+}
