@@ -385,3 +385,55 @@ func document(t *testing.T, section string, lines []string) {
 		t.Errorf("docs/types.md says another thing (go test -C integration -run 'Types' -update . writes it):\n%s", difference(strings.Split(table, "\n"), strings.Split(old, "\n")))
 	}
 }
+
+// TestAsText carries values that have no place in an Avro type of their own:
+// with as_text they arrive, in columns of the source's types; without, the
+// capture says where they are and how to go on.
+func TestAsText(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	source, target := connect(t, w.source), connect(t, w.target)
+	exec1(t, source, `CREATE TABLE odd (id int PRIMARY KEY, n numeric(4,2), ts timestamp, tz timestamptz, a int[], d date, b bytea, u uuid, k text);
+		INSERT INTO odd VALUES (1, 'NaN', '294276-12-31 23:59:59.999999', '294276-12-31 23:59:59.999999+00', '{{1,2},{3,NULL}}', 'infinity', '\x00ff', '6f9619ff-8b86-d011-b42d-00cf4fc964ff', 'snapshot'),
+			(2, 1.5, '2026-11-21 12:00:00', '-infinity', '[5:6]={1,2}', '0044-03-15 BC', '\x', NULL, 'snapshot'), (3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)`)
+	entry := "odd\nas_text: [n, ts, tz, a, d, b, u]"
+	tt := &typeTable{name: "odd"}
+	for _, name := range []string{"n", "ts", "tz", "a", "d", "b", "u", "k"} {
+		tt.cols = append(tt.cols, typeColumn{&typeCase{sql: name}, name, name})
+	}
+	p := start(t, binary, "run", "--config", w.config(t, []string{entry}, ""))
+	equal := func() error { return tt.same(t.Context(), source, target) }
+	eventually(t, time.Minute, "the snapshot is in the target", equal, p)
+	exec1(t, source, `INSERT INTO odd SELECT id + 10, n, ts, tz, a, d, b, u, 'stream' FROM odd`)
+	exec1(t, source, `UPDATE odd SET n = -0.5, a = '{}', u = NULL WHERE id = 11`)
+	eventually(t, time.Minute, "the stream is in the target", equal, p)
+	p.stop(t)
+	for field, typ := range w.fieldTypes(t, "odd") {
+		if want := map[bool]string{true: "int", false: "string"}[field == "id"]; typ != want {
+			t.Errorf("field %s is %s, want %s", field, typ, want)
+		}
+	}
+	var types string
+	const sql = `SELECT string_agg(format_type(atttypid, atttypmod), ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'odd'::regclass AND attnum > 0`
+	if err := target.QueryRow(t.Context(), sql).Scan(&types); err != nil {
+		t.Fatal(err)
+	}
+	if want := "integer, numeric(4,2), timestamp without time zone, timestamp with time zone, integer[], date, bytea, uuid, text"; types != want {
+		t.Errorf("the sink made %s, want %s", types, want)
+	}
+
+	exec1(t, source, `CREATE TABLE bare (id int PRIMARY KEY, n numeric(4,2)); INSERT INTO bare VALUES (7, 'NaN')`)
+	other := &world{name: servicetest.Name(t, "it"), source: w.source, target: w.target, brokers: w.brokers, registry: w.registry, dir: w.dir}
+	p = start(t, binary, "run", "--config", other.config(t, []string{"bare"}, ""))
+	if code := p.exit(t, time.Minute); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	for _, part := range []string{"table public.bare", "key id=7", "column n", "NaN", "as_text"} {
+		if !strings.Contains(p.output(), part) {
+			t.Errorf("the error does not say %q:\n%s", part, p.output())
+		}
+	}
+	if stdout, _, code := command(t, "check", "--config", other.config(t, []string{"bare\nas_text: [nope]"}, "")); code == 0 || !strings.Contains(stdout, `no column "nope"`) {
+		t.Errorf("check of a column that is not there: exit code %d: %s", code, stdout)
+	}
+}

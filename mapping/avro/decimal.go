@@ -11,7 +11,7 @@ import (
 // through limbs on the stack.
 
 var (
-	errNotFinite = errors.New("a decimal of Avro has no NaN and no infinity")
+	errNotFinite = errors.New("a decimal of Avro has no NaN and no infinity" + hint)
 	errNotNumber = errors.New("not a decimal number")
 	errPrecision = errors.New("more digits than the precision")
 	errScale     = errors.New("more digits after the point than the scale")

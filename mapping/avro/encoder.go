@@ -74,6 +74,10 @@ var (
 	errArrayKind = errors.New("an element of another kind than the column's")
 )
 
+// hint is what a person can do about a value that the column's type has and the
+// field's has not.
+const hint = " (list the column in the table's as_text, or set on_error: dead-letter)"
+
 // NewEncoder compiles a plan that writes rows by the schema, a record, under
 // the id that the registry gave it. Each field takes the column of the spec
 // whose Name, or Avro name, it bears (else of the one that its property
@@ -181,7 +185,7 @@ func (s *step) append(dst []byte, v *replication.Value) ([]byte, error) {
 	if kind := v.Kind(); kind != s.kind {
 		switch {
 		case kind == replication.KindInvalid:
-			return dst, fmt.Errorf("has no place in %s: %s", s.kind, v.Reason())
+			return dst, fmt.Errorf("has no place in %s: %s%s", s.kind, v.Reason(), hint)
 		case kind != replication.KindNull && kind != replication.KindUnchanged:
 			return dst, fmt.Errorf("a value of kind %s where the column's kind is %s", kind, s.kind)
 		case s.nullable:

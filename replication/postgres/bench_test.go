@@ -89,6 +89,30 @@ func TestDecodeAllocs(t *testing.T) {
 	}
 }
 
+// TestArrayAllocs holds arrays, which are decoded in place, to the same.
+func TestArrayAllocs(t *testing.T) {
+	pool := newBatchPool(1<<18, 2)
+	decoders := []columnDecoder{newColumnDecoder(textArr), newColumnDecoder(array(replication.KindBytes)), newColumnDecoder(array(replication.KindUUID))}
+	texts := []string{`{a,"b \"c\" \\",NULL}`, `{"\\xdeadbeef","\\x"}`, `{6f9619ff-8b86-d011-b42d-00cf4fc964ff,NULL}`}
+	fill := func() {
+		batch := pool.tryGet()
+		for range 1000 {
+			for i := range decoders {
+				text := batch.alloc(len(texts[i]))
+				copy(text, texts[i])
+				if _, err := decoders[i].decode(text, &batch.arena); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		batch.Release()
+	}
+	fill()
+	if n := testing.AllocsPerRun(100, fill); n != 0 {
+		t.Errorf("%v allocations a batch, want 0", n)
+	}
+}
+
 // BenchmarkText decodes one value a kind.
 func BenchmarkText(b *testing.B) {
 	for _, tt := range []struct {

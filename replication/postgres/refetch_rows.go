@@ -183,8 +183,8 @@ func (r *refetcher) readGroup(ctx context.Context, conn *pgconn.PgConn, b *batch
 				continue
 			}
 			read += len(text)
-			v, decodeErr := decoders[h].value(b.arena.copy(text), &b.arena)
-			if decodeErr != nil || v.Kind() == replication.KindInvalid && v.Reason() == replication.ReasonForm {
+			v := decoders[h].value(b.arena.copy(text), &b.arena)
+			if v.Kind() == replication.KindInvalid && v.Reason() == replication.ReasonForm {
 				result.Close()
 				return read, left, errOtherShape
 			}

@@ -31,12 +31,12 @@ func newColumnDecoder(c replication.Column) columnDecoder {
 
 // value is decode, but a text that has no place in the column's kind becomes a
 // KindInvalid with it.
-func (d *columnDecoder) value(text []byte, a *arena) (replication.Value, error) {
+func (d *columnDecoder) value(text []byte, a *arena) replication.Value {
 	v, err := d.decode(text, a)
 	if err != nil {
-		return invalid(text, err), nil
+		return invalid(text, err)
 	}
-	return v, nil
+	return v
 }
 
 // invalid is the rest of value, for loops over columns: err is decode's of text.

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -383,6 +384,10 @@ func FuzzText(f *testing.F) {
 		c := cols[int(kind)%len(cols)]
 		v, err := decodeText(c, string(text))
 		if err != nil {
+			d := newColumnDecoder(c)
+			if v := d.value(bytes.Clone(text), new(arena)); v.Kind() != replication.KindInvalid || !bytes.Equal(v.Bytes(), text) {
+				t.Fatalf("%q is kept as %s %q", text, v.Kind(), v.Bytes())
+			}
 			return
 		}
 		if v.Kind() != c.Kind {
