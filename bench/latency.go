@@ -58,34 +58,9 @@ func (b *bench) measureLatency(ctx context.Context) error {
 		return err
 	}
 
-	total := int((warmUp + b.latency).Seconds()) * rate
-	var arrivals []arrival // by id
-	received := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(ctx, warmUp+b.latency+30*time.Second)
-	defer cancel()
-	go func() {
-		var err error
-		arrivals, err = b.receive(ctx, topic, total)
-		received <- err
-	}()
-	committed := make([]time.Time, total+1) // by id
-	if err := write(ctx, url, committed); err != nil {
+	known, logged, err := b.commits(ctx, url, p, topic, `INSERT INTO r `+rowOf+`($1::bigint, $1::bigint) g`, idOfAvroKey)
+	if err != nil {
 		return err
-	}
-	if err := <-received; err != nil {
-		return err
-	}
-	if _, err := p.stop(); err != nil {
-		return err
-	}
-	var known, logged []float64 // ms
-	for id := int(warmUp.Seconds())*rate + 1; id <= total; id++ {
-		a := arrivals[id]
-		if a.at.IsZero() {
-			return fmt.Errorf("row %d did not arrive", id)
-		}
-		known = append(known, max(0, a.at.Sub(committed[id]).Seconds()*1000))
-		logged = append(logged, a.at.Sub(a.logged).Seconds()*1000)
 	}
 	slices.Sort(known)
 	slices.Sort(logged)
@@ -97,9 +72,45 @@ func (b *bench) measureLatency(ctx context.Context) error {
 	return b.env.remove(ctx, "latency")
 }
 
+// commits runs the insert, by the clock, as a transaction of its own for each of
+// the numbers from 1 on, and returns for each that counts how many milliseconds
+// after its commit, and after its commit record's time, its record came. id
+// finds the number in a record.
+func (b *bench) commits(ctx context.Context, url string, p *process, topic, insert string, id func(*kgo.Record) (int64, error)) (known, logged []float64, err error) {
+	total := int((warmUp + b.latency).Seconds()) * rate
+	var arrivals []arrival // by id
+	received := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(ctx, warmUp+b.latency+30*time.Second)
+	defer cancel()
+	go func() {
+		var err error
+		arrivals, err = b.receive(ctx, topic, total, id)
+		received <- err
+	}()
+	committed := make([]time.Time, total+1) // by id
+	if err := write(ctx, url, insert, committed); err != nil {
+		return nil, nil, err
+	}
+	if err := <-received; err != nil {
+		return nil, nil, err
+	}
+	if _, err := p.stop(); err != nil {
+		return nil, nil, err
+	}
+	for i := int(warmUp.Seconds())*rate + 1; i <= total; i++ {
+		a := arrivals[i]
+		if a.at.IsZero() {
+			return nil, nil, fmt.Errorf("row %d did not arrive", i)
+		}
+		known = append(known, max(0, a.at.Sub(committed[i]).Seconds()*1000))
+		logged = append(logged, a.at.Sub(a.logged).Seconds()*1000)
+	}
+	return known, logged, nil
+}
+
 // write commits the rows 1 to len(committed)-1, each at its time, and notes when
 // the commit returned.
-func write(ctx context.Context, url string, committed []time.Time) error {
+func write(ctx context.Context, url, insert string, committed []time.Time) error {
 	total := len(committed) - 1
 	var wg sync.WaitGroup
 	errs := make([]error, writers)
@@ -121,7 +132,7 @@ func write(ctx context.Context, url string, committed []time.Time) error {
 						return ctx.Err()
 					case <-timer.C:
 					}
-					if _, err := conn.Exec(ctx, `INSERT INTO r `+rowOf+`($1::bigint, $1::bigint) g`, i+1); err != nil {
+					if _, err := conn.Exec(ctx, insert, i+1); err != nil {
 						return err
 					}
 					committed[i+1] = time.Now()
@@ -143,7 +154,7 @@ type arrival struct{ at, logged time.Time }
 
 // receive takes total records after the first and returns, by id, when each
 // came.
-func (b *bench) receive(ctx context.Context, topic string, total int) ([]arrival, error) {
+func (b *bench) receive(ctx context.Context, topic string, total int, idOf func(*kgo.Record) (int64, error)) ([]arrival, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.env.brokers...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(1)}}))
 	if err != nil {
 		return nil, err
@@ -158,14 +169,14 @@ func (b *bench) receive(ctx context.Context, topic string, total int) ([]arrival
 		}
 		for iter := fetches.RecordIter(); !iter.Done(); n++ {
 			r := iter.Next()
-			// Confluent's wire format: five bytes, then the Avro record {id: long}.
-			if len(r.Key) < 6 {
-				return nil, fmt.Errorf("key %x is too short", r.Key)
+			id, err := idOf(r)
+			if err == nil && (id < 1 || id > int64(total)) {
+				err = fmt.Errorf("%d is not one of 1 to %d", id, total)
 			}
-			id, size := binary.Varint(r.Key[5:])
-			if size <= 0 || id < 1 || id > int64(total) {
-				return nil, fmt.Errorf("key %x is not one of 1 to %d", r.Key, total)
+			if err != nil {
+				return nil, fmt.Errorf("key %x: %w", r.Key, err)
 			}
+			arrivals[id].logged = r.Timestamp // in milliseconds, unless there is a header
 			arrivals[id].at = now
 			for _, h := range r.Headers {
 				if h.Key == "cdc.commit_time" {
@@ -179,4 +190,17 @@ func (b *bench) receive(ctx context.Context, topic string, total int) ([]arrival
 		}
 	}
 	return arrivals, nil
+}
+
+// idOfAvroKey reads a key in Confluent's wire format: five bytes, then the Avro
+// record {id: long}.
+func idOfAvroKey(r *kgo.Record) (int64, error) {
+	if len(r.Key) < 6 {
+		return 0, errors.New("too short")
+	}
+	id, size := binary.Varint(r.Key[5:])
+	if size <= 0 {
+		return 0, errors.New("no number")
+	}
+	return id, nil
 }

@@ -42,12 +42,13 @@ var keys = []string{
 	"snapshot_rows_per_s", "copyout_rows_per_s", "snapshot_ratio",
 	"sink_rows_per_s", "sink_upsert_rows_per_s", "copy_rows_per_s", "sink_ratio", "sink_cpu_s_per_million",
 	"latency_ms_p50", "latency_ms_p99",
+	"outbox_raw_per_s", "outbox_avro_per_s", "outbox_latency_ms_p50", "outbox_latency_ms_p99",
 }
 
 func main() {
 	rows := flag.Int("rows", 1_000_000, "rows of the backlog, the table and the topic")
 	rounds := flag.Int("rounds", 3, "rounds of each comparison, in turn")
-	only := flag.String("only", "", "parts to run, separated by commas: capture, bigtx, snapshot, sink, latency")
+	only := flag.String("only", "", "parts to run, separated by commas: capture, bigtx, snapshot, sink, latency, outbox, outbox-latency")
 	out := flag.String("out", "bench/results.json", "file for the medians")
 	short := flag.Bool("short", false, "a run of seconds that shows that the benchmark works; its numbers mean nothing")
 	logs := flag.String("logs", "", "folder that keeps the logs of the measured processes")
@@ -79,7 +80,7 @@ func (b *bench) run(ctx context.Context, only, out string) (err error) {
 	parts := []struct {
 		name string
 		run  func(context.Context) error
-	}{{"latency", b.measureLatency}, {"capture", b.capture}, {"bigtx", b.bigTransaction}, {"snapshot", b.snapshot}, {"sink", b.sink}}
+	}{{"latency", b.measureLatency}, {"capture", b.capture}, {"bigtx", b.bigTransaction}, {"snapshot", b.snapshot}, {"sink", b.sink}, {"outbox", b.outbox}, {"outbox-latency", b.outboxLatency}}
 	chosen := map[string]bool{}
 	for p := range strings.SplitSeq(only, ",") {
 		chosen[p] = true

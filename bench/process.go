@@ -44,6 +44,26 @@ admin:
 `, c.name, c.url, c.table, c.snapshot, c.topic, strings.Join(e.brokers, `", "`), e.id, e.registry))
 }
 
+// captureOutbox starts a capture of an outbox alone.
+func (e *environment) captureOutbox(name, url, payload string) (*process, error) {
+	return e.start("capture", name, fmt.Sprintf(`name: %s
+source:
+  postgres:
+    url: %s
+outbox:
+  - table: public.outbox
+    payload: %s
+    snapshot: never
+kafka:
+  brokers: [%q]
+  checkpoint_topic: %s_checkpoints
+registry:
+  url: %s
+admin:
+  listen: 127.0.0.1:0
+`, name, url, payload, strings.Join(e.brokers, `", "`), e.id, e.registry))
+}
+
 func (e *environment) sinkInto(name, url, topic, table string) (*process, error) {
 	return e.start("sink", name, fmt.Sprintf(`name: %s
 kafka:
