@@ -121,9 +121,11 @@ func follows(specs []avro.FieldSpec, latest *avro.Schema) []avro.FieldSpec {
 	}
 	// A topic may be shared, and a table made anew: only of the same table are the
 	// rows from before.
+	// And a column is an added one only if no field that is gone can be it, under
+	// its former name.
 	same := slices.ContainsFunc(specs, func(s avro.FieldSpec) bool {
 		return s.Column.ID != "" && slices.ContainsFunc(before, func(f avro.FieldInfo) bool { return f.ID == s.Column.ID })
-	})
+	}) && !slices.ContainsFunc(before, func(f avro.FieldInfo) bool { return f.ID == "" && !slices.Contains(current, f.Name) })
 	for i := range specs {
 		spec, c := &specs[i], &specs[i].Column
 		at := named(current[i])
@@ -132,7 +134,7 @@ func follows(specs []avro.FieldSpec, latest *avro.Schema) []avro.FieldSpec {
 			at = slices.IndexFunc(before, func(f avro.FieldInfo) bool { return f.ID == c.ID && !slices.Contains(current, f.Name) })
 		}
 		if at < 0 {
-			c.NotNull, c.HasMissing = false, c.HasMissing && same
+			c.NotNull, c.HasMissing = false, c.HasMissing && same && c.ID != ""
 			continue
 		}
 		was := &before[at]

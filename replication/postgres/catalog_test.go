@@ -35,7 +35,7 @@ func TestCatalogTable(t *testing.T) {
 	var cols []wireColumn
 	for _, c := range info.Columns {
 		if !c.Generated {
-			cols = append(cols, wireColumn{Name: c.Name, TypeOID: c.TypeOID, Typmod: c.Typmod, Identity: c.Name == "a" || c.Name == "b"})
+			cols = append(cols, wireColumn{Name: c.Name, TypeOID: c.TypeOID, Typmod: c.Typmod, Number: c.Number, Identity: c.Name == "a" || c.Name == "b"})
 		}
 	}
 	got, err := cat.shape(ctx, "public", "t", info.Identity, cols, info)

@@ -42,7 +42,7 @@ func (r *relations) resolve(ctx context.Context, m *relationMessage) (*relation,
 	if err != nil && !errors.Is(err, errNoTable) {
 		return nil, err
 	}
-	alignNames(&info, m.cols)
+	info.align(m.cols)
 	table, err := r.catalog.shape(ctx, m.schema, m.name, m.identity, m.cols, info)
 	if err != nil {
 		return nil, err
@@ -79,52 +79,4 @@ func (r *relations) widen(oid uint32, t *replication.Table, i int) *replication.
 	}
 	r.wide[oid] = append(known, &w)
 	return &w
-}
-
-// alignNames gives the columns of info that were renamed after cols were logged
-// their old names, in info. Columns keep their order for life, so when both
-// have the same types in the same order and differ only in names that the other
-// does not know at all, the differences are renamings.
-func alignNames(info *tableInfo, cols []wireColumn) {
-	var now []*columnInfo
-	for _, stored := range []bool{false, true} { // the log leaves generated columns out, or has the stored ones
-		now = now[:0]
-		for i := range info.Columns {
-			if c := &info.Columns[i]; !c.Generated || stored && c.Stored {
-				now = append(now, c)
-			}
-		}
-		if len(now) == len(cols) {
-			break
-		}
-	}
-	if len(now) != len(cols) {
-		return
-	}
-	for i, c := range cols {
-		if now[i].TypeOID != c.TypeOID {
-			return
-		}
-		if now[i].Name != c.Name && (info.column(c.Name) != nil ||
-			slices.ContainsFunc(cols, func(w wireColumn) bool { return w.Name == now[i].Name })) {
-			return
-		}
-	}
-	renamed := map[string]string{}
-	for i, c := range cols {
-		if now[i].Name != c.Name {
-			renamed[now[i].Name] = c.Name
-			now[i].Name = c.Name
-		}
-	}
-	if len(renamed) == 0 {
-		return
-	}
-	for _, names := range [][]string{info.Key, info.Index} {
-		for i, name := range names {
-			if old, ok := renamed[name]; ok {
-				names[i] = old
-			}
-		}
-	}
 }

@@ -137,7 +137,7 @@ SELECT coalesce(bool_and(c.relfilenode = pg_catalog.pg_relation_filenode(c.oid))
 		if !published {
 			continue
 		}
-		cols = append(cols, wireColumn{Name: c.Name, TypeOID: c.TypeOID, Typmod: c.Typmod, Identity: now.Identity == identityFull || slices.Contains(identity, c.Name)})
+		cols = append(cols, wireColumn{Name: c.Name, TypeOID: c.TypeOID, Typmod: c.Typmod, Number: c.Number, Identity: now.Identity == identityFull || slices.Contains(identity, c.Name)})
 		list = append(list, c.Name)
 		computed = computed || c.Generated
 	}
