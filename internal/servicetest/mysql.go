@@ -96,9 +96,13 @@ func MySQLConn(ctx context.Context, address string) (*client.Conn, error) {
 		return nil, err
 	}
 	password, _ := u.User.Password()
-	conn, err := client.ConnectWithContext(context.WithoutCancel(ctx), u.Host, u.User.Username(), password, strings.TrimPrefix(u.Path, "/"), 10*time.Second,
-		func(c *client.Conn) error { return c.SetCharset("utf8mb4") })
+	conn, err := client.ConnectWithContext(context.WithoutCancel(ctx), u.Host, u.User.Username(), password, strings.TrimPrefix(u.Path, "/"), 10*time.Second)
 	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", u.Host, err)
+	}
+	// The library asks for a collation that not every MariaDB has.
+	if _, err := conn.Execute("SET NAMES utf8mb4"); err != nil {
+		conn.Close()
 		return nil, fmt.Errorf("connect to %s: %w", u.Host, err)
 	}
 	return conn, nil
