@@ -86,10 +86,8 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 	for _, c := range cols {
 		target[string(c[0])] = c
 	}
-	if slices.ContainsFunc(s.Fields, func(f sink.Field) bool { return target[f.Name] == nil }) {
-		if err := w.learnTypes(ctx, s); err != nil {
-			return nil, err
-		}
+	if err := w.learnTypes(ctx, s); err != nil {
+		return nil, err
 	}
 	if len(cols) == 0 {
 		if cols, err = w.createTable(ctx, p); err != nil {

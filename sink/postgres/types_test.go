@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"cdc/replication"
+	"cdc/secret"
 	"cdc/sink"
 )
 
@@ -231,6 +232,15 @@ boxes box[]`
 	}
 	if got, want := tg.dump("SELECT * FROM t"), `1|"k"=>NULL, "a\"b"=>"\\"|"k"=>"v"|b c|{"b c",NULL}|(1,"a""b,")|(1)|7|(3,4),(1,2)|some label|{x,NULL}|pg_class|nobody=r/nobody|bad|(3,4),(1,2)|{(3,4),(1,2);(1,1),(0,0)}`; got != want {
 		t.Errorf("row:\n%s\nwant:\n%s", got, want)
+	}
+	// A sink that starts later finds nothing to alter.
+	again, err := Open(t.Context(), Config{URL: secret.New(tg.url), AlterColumns: true})
+	tg.must(err)
+	defer again.Close(t.Context())
+	p, err := again.plan(t.Context(), s)
+	tg.must(err)
+	if len(p.hints) > 0 {
+		t.Errorf("hints of a table as the sink made it: %q", p.hints)
 	}
 	// A column that is added later finds the type, too, also one made meanwhile.
 	tg.exec("CREATE TYPE only_there AS ENUM ('some label')")
