@@ -78,7 +78,7 @@ func (w *world) captureByDebezium(t *testing.T, prefix string, options map[strin
 		"database.dbname": strings.TrimPrefix(u.Path, "/"), "topic.prefix": prefix,
 		"plugin.name": "pgoutput", "slot.name": prefix, "publication.name": prefix,
 		"topic.creation.default.replication.factor": "1", "topic.creation.default.partitions": "1",
-		"poll.interval.ms": "10",
+		"poll.interval.ms":            "10",
 		"schema.name.adjustment.mode": "avro", "field.name.adjustment.mode": "avro",
 	}
 	maps.Copy(config, options)

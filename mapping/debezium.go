@@ -123,6 +123,7 @@ func (pl *planner) compileDebezium(ctx context.Context, p *plan, cfg *TableConfi
 			return refuseSchema(p.table, err)
 		}
 	}
+	p.fields = make([]string, len(p.table.Columns))
 	for i, s := range specs {
 		p.fields[s.Source] = table.Fields[i]
 	}
@@ -163,7 +164,11 @@ func (m *debeziumMapper) Map(ctx context.Context, b *replication.Batch, out *Rec
 			tx.begin(out, c.Tx)
 			m.begin(c.Tx)
 		}
-		m.snapshot(c, i == n-1 && b.Position != "")
+		var next *replication.Table
+		if i+1 < n {
+			next = b.Changes[i+1].Table
+		}
+		m.snapshot(c, next, i == n-1 && b.Position != "")
 		list, headers, buf := len(out.List), len(out.Headers), len(out.Buf)
 		if err := m.change(out, p, c, &tx); err != nil {
 			clear(out.List[list:])
@@ -206,8 +211,9 @@ func lsn(text []byte) int64 {
 	return int64(h<<32 | l)
 }
 
-// snapshot says whether a change is a row of a snapshot, and which of them.
-func (m *debeziumMapper) snapshot(c *replication.Change, last bool) {
+// snapshot says whether a change is a row of a snapshot, and which of them: next
+// is the table of the change after it in the batch, nil when that is not known.
+func (m *debeziumMapper) snapshot(c *replication.Change, next *replication.Table, last bool) {
 	id := tableID{c.Table.Schema, c.Table.Name}
 	switch {
 	case c.Op != replication.OpRead:
@@ -220,6 +226,8 @@ func (m *debeziumMapper) snapshot(c *replication.Change, last bool) {
 		m.event.Snapshot = "first"
 	case m.readTable != id:
 		m.event.Snapshot = "first_in_data_collection"
+	case next != nil && (next.Schema != id.schema || next.Name != id.name):
+		m.event.Snapshot = "last_in_data_collection"
 	default:
 		m.event.Snapshot = "true"
 	}

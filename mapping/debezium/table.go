@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
 	"strconv"
 	"strings"
 
@@ -94,10 +95,14 @@ func adjust(b []byte, dots bool) []byte {
 	first := true
 	for _, r := range string(b) {
 		ok := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || !first && r >= '0' && r <= '9' || dots && r == '.'
-		if !ok {
-			r = '_'
+		switch {
+		case first && r >= '0' && r <= '9':
+			out = append(out, '_', byte(r))
+		case ok:
+			out = append(out, byte(r))
+		default:
+			out = append(out, '_')
 		}
-		out = append(out, byte(r))
 		first = dots && r == '.'
 	}
 	return out
@@ -280,6 +285,9 @@ func appendJSON(dst []byte, s *schema, b []byte) (out, rest []byte) {
 	case "string", "bytes":
 		n, w := binary.Varint(b)
 		text := b[w : w+int(n)]
+		if s.name == decimalName {
+			return appendScaled(dst, text, s.scale), b[w+int(n):]
+		}
 		if s.typ == "bytes" {
 			return append(base64.StdEncoding.AppendEncode(append(dst, '"'), text), '"'), b[w+int(n):]
 		}
@@ -295,4 +303,25 @@ func appendJSON(dst []byte, s *schema, b []byte) (out, rest []byte) {
 		return append(dst, '}'), b
 	}
 	return append(dst, "null"...), nil
+}
+
+// appendScaled appends an unscaled number in two's complement as a decimal.
+func appendScaled(dst, unscaled []byte, scale int) []byte {
+	n := new(big.Int).SetBytes(unscaled)
+	if len(unscaled) > 0 && unscaled[0]&0x80 != 0 {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(unscaled))))
+	}
+	if n.Sign() < 0 {
+		dst = append(dst, '-')
+		n.Neg(n)
+	}
+	digits := n.String()
+	if short := scale + 1 - len(digits); short > 0 {
+		digits = strings.Repeat("0", short) + digits
+	}
+	dst = append(dst, digits[:len(digits)-scale]...)
+	if scale > 0 {
+		dst = append(append(dst, '.'), digits[len(digits)-scale:]...)
+	}
+	return dst
 }
