@@ -12,13 +12,30 @@ import (
 // from starting, with the statement that mends it. It changes nothing. Errors
 // come as findings.
 func Check(ctx context.Context, cfg Config) []replication.Finding {
-	cfg, err := cfg.complete()
+	var findings []replication.Finding
+	err := withSession(ctx, cfg, func(cfg *Config, s *session) error {
+		findings = check(ctx, cfg, newCatalog(s))
+		return nil
+	})
 	if err != nil {
 		return failed("configuration", err)
 	}
-	cat := newCatalog(newSession(&cfg))
-	defer cat.s.close(context.WithoutCancel(ctx))
-	insp, err := inspect(ctx, &cfg, cat)
+	return findings
+}
+
+// withSession completes cfg and lends f a session with it.
+func withSession(ctx context.Context, cfg Config, f func(*Config, *session) error) error {
+	cfg, err := cfg.complete()
+	if err != nil {
+		return err
+	}
+	s := newSession(&cfg)
+	defer s.close(context.WithoutCancel(ctx))
+	return f(&cfg, s)
+}
+
+func check(ctx context.Context, cfg *Config, cat *catalog) []replication.Finding {
+	insp, err := inspect(ctx, cfg, cat)
 	if err != nil {
 		return failed("server", err)
 	}

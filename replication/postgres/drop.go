@@ -17,25 +17,24 @@ func Drop(ctx context.Context, cfg Config) (dropped []string, err error) {
 	if len(cfg.Tables) == 0 { // they do not matter here
 		cfg.Tables = []TableConfig{{}}
 	}
-	cfg, err = cfg.complete()
-	if err != nil {
-		return nil, err
-	}
-	s := newSession(&cfg)
-	defer s.close(context.WithoutCancel(ctx))
-	conn, err := s.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if did, err := dropOurSlot(ctx, conn, &cfg); err != nil {
-		return nil, err
-	} else if did != "" {
-		dropped = append(dropped, did)
-	}
-	did, err := dropPublication(ctx, conn, cfg.Publication)
-	if did != "" {
-		dropped = append(dropped, did)
-	}
+	err = withSession(ctx, cfg, func(cfg *Config, s *session) error {
+		conn, err := s.open(ctx)
+		if err != nil {
+			return err
+		}
+		did, err := dropOurSlot(ctx, conn, cfg)
+		if did != "" {
+			dropped = append(dropped, did)
+		}
+		if err != nil {
+			return err
+		}
+		did, err = dropPublication(ctx, conn, cfg.Publication)
+		if did != "" {
+			dropped = append(dropped, did)
+		}
+		return err
+	})
 	return dropped, err
 }
 

@@ -26,6 +26,9 @@ type tableState struct {
 	ancestors  []uint32 // the partitioned tables above it
 	leaves     string   // distinct replica identities of the partitions below it
 
+	large   []string // columns whose values may be stored out of line
+	unique  []string // quoted names of indexes that could be the replica identity
+	uneven  []string // quoted names of partitions with another replica identity
 	columns []string // what is published of it, filled by inspectPublication
 	filter  string   // the publication's row filter for it
 }
@@ -79,7 +82,10 @@ func (i *inspection) inspectTables(ctx context.Context, cat *catalog) error {
 			for _, oid := range ancestors {
 				t.ancestors = append(t.ancestors, uint32(oid))
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			return t.readIdentity(ctx, conn)
 		})
 		if err != nil {
 			return fmt.Errorf("look up table %s: %w", cfg, err)
@@ -151,118 +157,4 @@ func (i *inspection) judgeTable(t *tableState) {
 		bad(fmt.Sprintf("has row security whose policies hide rows from role %q: the snapshot would miss them", i.server.Role),
 			"ALTER ROLE "+role+" BYPASSRLS")
 	}
-}
-
-// judgePublishedTables looks at keys, once it is known which columns are
-// published.
-func (i *inspection) judgePublishedTables() {
-	for n := range i.tables {
-		t := &i.tables[n]
-		if t.found && (t.info.Kind == relTable || t.info.Kind == relPartitioned) && t.info.Persistence == persistent && !t.system {
-			i.judgeKey(t)
-		}
-	}
-}
-
-// judgeKey makes sure that every update and delete tells whose it is. It runs
-// before the table is published: with no usable identity PostgreSQL would
-// reject the application's UPDATE and DELETE from then on.
-func (i *inspection) judgeKey(t *tableState) {
-	bad := func(problem, remedy string) {
-		i.add(replication.LevelError, "table "+t.String(), fmt.Sprintf("table %s %s", t, problem), remedy)
-	}
-	alter := "ALTER TABLE " + t.sql() + " "
-	identity := t.info.identity()
-	full := alter + "REPLICA IDENTITY FULL"
-
-	if len(identity) == 0 {
-		const so = ": the log would not tell which row an UPDATE or DELETE meant, and once it is published PostgreSQL would reject them"
-		switch {
-		case len(t.info.Key) > 0:
-			bad("has REPLICA IDENTITY "+t.identityName()+so, alter+"REPLICA IDENTITY DEFAULT")
-		default:
-			bad("has no primary key and REPLICA IDENTITY "+t.identityName()+so,
-				alter+"ADD PRIMARY KEY (…); or "+alter+`REPLICA IDENTITY USING INDEX "a_unique_index"; or `+full+
-					"; the latter two with the key's columns configured for the table (key: {field: […]}, or key: none)")
-		}
-		return
-	}
-	if t.info.Kind == relPartitioned && t.leaves != "" && t.leaves != string(t.info.Identity) {
-		bad("has partitions with another replica identity than its own", "ALTER TABLE every partition of it to REPLICA IDENTITY "+t.identityName())
-		return
-	}
-	if t.info.Kind == relPartitioned && t.info.Identity == identityIndex {
-		bad("is partitioned and has REPLICA IDENTITY USING INDEX, which holds for each partition by itself",
-			alter+"REPLICA IDENTITY DEFAULT (or FULL), and the same for every partition")
-		return
-	}
-
-	key, what := t.info.Key, "primary key"
-	switch {
-	case t.Keyless:
-		key = nil
-	case len(t.Key) > 0:
-		key, what = t.Key, "configured key"
-		for _, name := range t.Key {
-			if t.info.column(name) == nil {
-				bad(fmt.Sprintf("has no column %q, which its configured key names", name),
-					"mend the key in the configuration; the table's columns are "+strings.Join(t.columns, ", "))
-				return
-			}
-		}
-	case len(key) == 0:
-		bad("has no primary key, so its records have no key by themselves",
-			"configure the columns of its key for the table (key: {field: […]}; its replica identity has "+
-				strings.Join(identity, ", ")+"), or key: none, or "+alter+"ADD PRIMARY KEY (…)")
-		return
-	}
-	for _, name := range key {
-		if c := t.info.column(name); c != nil && !slices.Contains(t.columns, name) {
-			if c.Generated {
-				bad(fmt.Sprintf("has the generated column %q in its %s, which the log leaves out", name, what),
-					"configure a key of columns that are not generated")
-			} else {
-				bad(fmt.Sprintf("has the column %q in its %s, which publication %q leaves out", name, what, i.cfg.Publication),
-					"ALTER PUBLICATION "+replication.QuoteIdentifier(i.cfg.Publication)+" SET TABLE … with that column in the table's list")
-			}
-			return
-		}
-		if !slices.Contains(identity, name) {
-			remedy := full
-			if len(t.Key) == 0 {
-				remedy = alter + "REPLICA IDENTITY DEFAULT"
-			}
-			bad(fmt.Sprintf("has the column %q of its %s outside its replica identity (%s: %s): a delete would not tell its value",
-				name, what, t.identityName(), strings.Join(identity, ", ")), remedy)
-			return
-		}
-	}
-	if problem, remedy := i.uncovered(t); problem != "" {
-		bad(problem, remedy)
-		return
-	}
-
-	switch {
-	case !t.usage || !t.sel || t.hidden:
-	case t.info.Identity == identityFull:
-		i.ok("table "+t.String(), "replica identity FULL: updates and deletes have the whole old row")
-	default:
-		i.ok("table "+t.String(), "replica identity %s (%s): deletes have the key; large values that an update leaves alone are read from the table again",
-			t.identityName(), strings.Join(identity, ", "))
-	}
-}
-
-func (t *tableState) identityName() string {
-	switch t.info.Identity {
-	case identityDefault:
-		return "DEFAULT"
-	case identityIndex:
-		if len(t.info.Index) == 0 {
-			return "USING INDEX whose index is gone"
-		}
-		return "USING INDEX"
-	case identityFull:
-		return "FULL"
-	}
-	return "NOTHING"
 }
