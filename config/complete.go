@@ -66,15 +66,41 @@ func consumes(topics []string, topic string) bool {
 func (d *decoder) given(path string) bool { _, ok := d.nodes[path]; return ok }
 
 func (c *Config) completeSource(d *decoder) {
-	if d.given("source") && !d.given("source.postgres") && !d.hasProblem("source") {
-		d.at("source", "postgres is missing: which database to capture from")
+	var families []string
+	for _, name := range []string{"postgres", "mysql", "mariadb"} {
+		if d.given("source." + name) {
+			families = append(families, name)
+		}
+	}
+	switch {
+	case d.given("source") && len(families) == 0 && !d.hasProblem("source"):
+		d.at("source", "postgres, mysql or mariadb is missing: which database to capture from")
+	case len(families) > 1:
+		d.at("source."+families[1], "cannot stand beside %s: a capture reads one database", families[0])
+	}
+	if c.Source.Given() && !d.given("tables") && !d.given("outbox") {
+		d.at("source", "tables is missing: which tables to capture")
+	}
+	for name, m := range map[string]*MySQLSource{"mysql": c.Source.MySQL, "mariadb": c.Source.MariaDB} {
+		if m == nil {
+			continue
+		}
+		m.complete(d, "source."+name)
+		if c.Map.Format == "debezium" {
+			d.at("map.format", "debezium goes with source.postgres alone")
+		}
+		for i, b := range c.Outbox {
+			if b.Prefix != "" {
+				d.at(fmt.Sprintf("outbox[%d].prefix", i), "the log of MySQL and MariaDB has no messages: name a table")
+			}
+			if b.Cleanup != nil {
+				d.at(fmt.Sprintf("outbox[%d].cleanup", i), "goes with source.postgres alone")
+			}
+		}
 	}
 	p := c.Source.Postgres
 	if p == nil {
 		return
-	}
-	if !d.given("tables") && !d.given("outbox") {
-		d.at("source", "tables is missing: which tables to capture")
 	}
 	own := "cdc_" + strings.ReplaceAll(c.Name, "-", "_")
 	if p.Slot == "" {
@@ -90,6 +116,24 @@ func (c *Config) completeSource(d *decoder) {
 		d.at("source.postgres.publication", "must be at most 63 bytes long")
 	}
 	p.URL = d.withPassword("source.postgres", p.URL, p.Password)
+}
+
+// complete looks at the URL's form alone: several hosts may stand in it.
+func (m *MySQLSource) complete(d *decoder, path string) {
+	m.TLS.complete(d, path+".tls")
+	field := path + ".url"
+	if !d.given(field) {
+		field += "_file"
+	}
+	if !d.given(field) || d.hasProblem(field) {
+		return
+	}
+	switch u := m.URL.Reveal(); {
+	case u == "":
+		d.at(field, "has no value")
+	case !strings.HasPrefix(u, "mysql://") && !strings.HasPrefix(u, "mariadb://"):
+		d.at(field, "must be mysql://user@host:3306/ or mariadb://user@host:3306/")
+	}
 }
 
 // withPassword puts a password into a connection URL or a keyword string.

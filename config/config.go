@@ -38,7 +38,22 @@ type Config struct {
 
 // Source is the database to capture from; nil when the file names none.
 type Source struct {
-	Postgres *PostgresSource
+	Postgres       *PostgresSource
+	MySQL, MariaDB *MySQLSource
+}
+
+// Given reports whether the file names a database to capture from.
+func (s *Source) Given() bool { return s.Postgres != nil || s.MySQL != nil || s.MariaDB != nil }
+
+// MySQLSource is a MySQL or MariaDB database to capture from.
+type MySQLSource struct {
+	URL       secret.String
+	Password  secret.String
+	TLS       *TLS
+	ServerID  int // 0 is one made of the connector's name
+	ZeroDates string
+	OnPurged  string
+	IDWait    time.Duration
 }
 
 // PostgresSource is a PostgreSQL database to capture from.

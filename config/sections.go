@@ -24,6 +24,18 @@ func (c *Config) declare(o *object) {
 
 func (s *Source) declare(o *object) {
 	optional(o, "postgres", "PostgreSQL 14 or later with wal_level = logical.", &s.Postgres, (*PostgresSource).declare)
+	optional(o, "mysql", "MySQL 8.0 or later with log_bin, binlog_format = ROW and binlog_row_metadata = FULL.", &s.MySQL, (*MySQLSource).declare)
+	optional(o, "mariadb", "MariaDB 10.6 or later with log_bin, binlog_format = ROW and binlog_row_metadata = FULL.", &s.MariaDB, (*MySQLSource).declare)
+}
+
+func (m *MySQLSource) declare(o *object) {
+	o.secret("url", &m.URL, "mysql://user@host:3306/, or mariadb://…; several hosts with commas between are tried in turn. Parameters: tls (preferred, the default: encrypted but not verified where the server can; false, true, skip-verify, verify-ca) and socket (path of a unix socket).").required()
+	o.secret("password", &m.Password, docPassword)
+	tlsField(o, &m.TLS)
+	o.number("server_id", &m.ServerID, 0, 1<<32-1, "The id of this capture among the server's replicas: nobody else may have it. 0 makes one of the name.").defaults("0")
+	o.choice("zero_dates", &m.ZeroDates, "What becomes of dates that the calendar does not have (0000-00-00, 2026-00-00): error makes an error of the row; null makes them NULL; text makes every DATE, DATETIME and TIMESTAMP a text.", "error", "null", "text").defaults("error")
+	o.choice("on_purged", &m.OnPurged, "What to do at the start when the server has purged log that is still to be read: refuse says what is missing; snapshot reads all tables again. Rows that were deleted meanwhile then stay where they were published.", "refuse", "snapshot").defaults("refuse")
+	o.duration("server_id_wait", &m.IDWait, "How long to wait for a server id that another process still uses.").defaults("30s")
 }
 
 const docURL = "libpq connection URL (postgres://user@host:5432/db?sslmode=verify-full) or keywords (host=… dbname=…). As with libpq, sslmode, sslrootcert, passfile, service and unix sockets work."

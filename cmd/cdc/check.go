@@ -11,7 +11,6 @@ import (
 	"cdc/outbox/route"
 	"cdc/producer"
 	"cdc/replication"
-	"cdc/replication/postgres"
 	cdcsink "cdc/sink"
 )
 
@@ -52,7 +51,7 @@ func (c *checkCmd) Run(a *app) error {
 			c.print(a, f)
 		}
 	}
-	if conf.Source.Postgres != nil {
+	if conf.Source.Given() {
 		look(func(ctx context.Context) []replication.Finding { return checkSource(ctx, s) })
 		look(func(ctx context.Context) []replication.Finding { return checkTopics(ctx, s) })
 	}
@@ -71,14 +70,14 @@ func (c *checkCmd) Run(a *app) error {
 	return nil
 }
 
-// checkSource looks at the database, and compares its slot with the saved
+// checkSource looks at the database, and compares its log with the saved
 // position where that can be had.
 func checkSource(ctx context.Context, s *setup) []replication.Finding {
-	source := s.source()
-	if saved, err := savedPosition(ctx, s); err == nil {
-		source.From = saved
-	} // else Kafka's own findings tell why
-	return postgres.Check(ctx, source)
+	saved, err := savedPosition(ctx, s)
+	if err != nil {
+		saved = "" // Kafka's own findings tell why
+	}
+	return s.database().check(ctx, saved)
 }
 
 // savedPosition reads the checkpoint without making its topic.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"cdc/producer"
-	"cdc/replication/postgres"
 )
 
 type dropCmd struct {
@@ -25,7 +24,7 @@ func (c *dropCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if conf.Source.Postgres == nil {
+	if !conf.Source.Given() {
 		return usageError{fmt.Errorf("%s: no source, so there is nothing to drop", c.Config)}
 	}
 	log := newLogger(conf.Log, a.stderr)
@@ -38,7 +37,7 @@ func (c *dropCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	dropped, err := postgres.Drop(a.ctx, s.source())
+	dropped, err := s.database().drop(a.ctx)
 	for _, what := range dropped {
 		fmt.Fprintln(a.stdout, "dropped", what)
 	}

@@ -14,7 +14,6 @@ import (
 	"cdc/outbox/route"
 	"cdc/pipeline"
 	"cdc/producer"
-	"cdc/replication/postgres"
 	"cdc/sink"
 )
 
@@ -25,7 +24,7 @@ const stuckAfter = 2 * time.Minute
 // captureSetup is one capture, in the words of the packages that do it.
 type captureSetup struct {
 	Name            string // of the connector: the key of its checkpoint
-	Source          postgres.Config
+	Database        database
 	Mapping         mapping.Config
 	Outbox          route.Config
 	Cleanup         cleanup.Config
@@ -66,11 +65,11 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 		}
 	}()
 	checkpoints := prod.Checkpoints(s.CheckpointTopic, s.Name)
-	if s.Source.From, err = checkpoints.Load(ctx); err != nil {
+	from, err := checkpoints.Load(ctx)
+	if err != nil {
 		return stopped(ctx, fmt.Errorf("load the checkpoint: %w", err))
 	}
-	s.Source.Reload = checkpoints.Load
-	source, err := postgres.Open(ctx, s.Source)
+	source, err := s.Database.open(ctx, from, checkpoints.Load)
 	if err != nil {
 		return stopped(ctx, err)
 	}
@@ -81,7 +80,7 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 	config := pipeline.Config{
 		Source: source, Mapper: mapper, Producer: prod, Checkpoints: saved,
 		InFlightBytes: s.InFlightBytes, DrainTimeout: s.DrainTimeout, StuckAfter: stuckAfter,
-		Connected: func() bool { return source.Stats().Connected },
+		Connected: func() bool { return source.status().connected },
 		Logger:    s.Logger, Registerer: s.Registerer,
 	}
 	if config.OnError = s.Producer.OnError; s.DeadLetters {
@@ -94,16 +93,16 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 	defer stopCleanup()
 	p := pipeline.New(config)
 	watch(func() health {
-		h, st := p.Health(), source.Stats()
+		h, st := p.Health(), source.status()
 		state := "streaming"
 		switch {
-		case !st.Connected:
+		case !st.connected:
 			state = "reconnecting to the database"
-		case st.Snapshot:
+		case st.snapshot:
 			state = "reading the snapshot"
 		}
 		return health{Live: h.Live, Ready: h.Ready, State: fmt.Sprintf("%s; %d records in flight, %d bytes of log behind",
-			state, h.InFlightRecords, st.LagBytes)}
+			state, h.InFlightRecords, max(st.lag, 0))}
 	})
 	return p.Run(ctx) // closes the source
 }

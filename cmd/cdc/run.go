@@ -56,7 +56,7 @@ func runFile(a *app, path string, capture bool, names []string) error {
 	if err != nil {
 		return usageError{fmt.Errorf("%s: %w", path, err)}
 	}
-	capture = capture && c.Source.Postgres != nil
+	capture = capture && c.Source.Given()
 	switch {
 	case !capture && names != nil && len(names) == 0:
 		return usageError{fmt.Errorf("%s: no source, so there is nothing to capture; add a section source", path)}

@@ -71,12 +71,23 @@ type TableConfig struct {
 
 func (t TableConfig) String() string { return t.Schema + "." + t.Name }
 
+// TLS says how the server is verified.
+type TLS struct {
+	CAFile            string // PEM; "" is the system's authorities
+	CertFile, KeyFile string // PEM, of this client
+	ServerName        string // to verify in place of the host's
+	Insecure          bool   // verify nothing
+}
+
 // Config says what to capture, from where.
 type Config struct {
 	Name   string // of the connector
 	Flavor Flavor
 	// URL is mysql://user:password@host:port/?tls=…; see parseURL.
 	URL secret.String
+	// Password takes the place of one in the URL, unless it is empty.
+	Password secret.String
+	TLS      *TLS // nil: as the URL's parameter tls says
 	// ServerID is what the source calls itself among the server's replicas: it
 	// must be nobody else's. 0 makes one of Name.
 	ServerID  uint32
@@ -142,9 +153,12 @@ func (c Config) complete() (Config, error) {
 		return c, err
 	}
 	var err error
-	if c.address, err = parseURL(c.URL.Reveal()); err != nil {
+	if c.address, err = parseURL(c.URL.Reveal(), c.TLS); err != nil {
 		return c, refuse("the url of the "+string(c.Flavor)+" source cannot be used",
-			"give a URL like "+string(c.Flavor)+"://user:password@host:3306/?tls=verify-full", err)
+			"give a URL like "+string(c.Flavor)+"://user:password@host:3306/?tls=true", err)
+	}
+	if !c.Password.IsZero() {
+		c.address.password = c.Password.Reveal()
 	}
 	if len(c.Tables) == 0 {
 		return c, refuse("no table is configured", "list the tables to capture", nil)
@@ -181,8 +195,7 @@ func oneOf[T ~string](what string, word *T, words ...T) error {
 }
 
 // ServerID is the server id that a connector takes by itself, made of its name,
-// among the high ones that people do
-// not give: FNV-1a.
+// among the high ones that people do not give: FNV-1a.
 func ServerID(name string) uint32 {
 	h := uint32(2166136261)
 	for _, b := range []byte("cdc " + name) {

@@ -75,9 +75,9 @@ func (c *Config) refuseConnect(host string, err error) error {
 	switch {
 	case certificate(err):
 		return refuse("the certificate of the "+string(c.Flavor)+" server was not accepted",
-			"name the certificate authority with ca=FILE in the URL, and the host as it stands in the certificate (or server_name=NAME)", err)
+			"name the certificate authority with tls.ca, and the host as it stands in the certificate (or tls.server_name)", err)
 	case strings.Contains(err.Error(), "not support TLS"):
-		return refuse("the "+string(c.Flavor)+" server does not speak TLS", "configure a certificate on the server, or set tls=off in the URL", err)
+		return refuse("the "+string(c.Flavor)+" server does not speak TLS", "configure a certificate on the server, or set tls=false in the URL", err)
 	}
 	switch errorCode(err) {
 	case codeAccessDenied:

@@ -23,13 +23,13 @@ type address struct {
 
 // parseURL reads
 //
-//	mysql://user:password@host:port,host2:port2/database?tls=MODE&ca=FILE&cert=FILE&key=FILE&server_name=NAME&socket=PATH
+//	mysql://user:password@host:port,host2:port2/?tls=MODE&socket=PATH
 //
-// where MODE is off, preferred (the default: encrypted where the server can,
-// the certificate unseen), require (encrypted, unseen), verify-ca or
-// verify-full. Several hosts are tried in turn; the scheme mariadb means the
-// same. An error names no password.
-func parseURL(text string) (*address, error) {
+// where MODE is preferred (the default: encrypted where the server can, the
+// certificate unseen), false, skip-verify (encrypted, unseen), verify-ca or true
+// (verified in full). Several hosts are tried in turn; the scheme mariadb means
+// the same. An error names no password.
+func parseURL(text string, t *TLS) (*address, error) {
 	// url.Parse takes no list of hosts with ports: it gets the first.
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok || scheme != "mysql" && scheme != "mariadb" {
@@ -61,46 +61,42 @@ func parseURL(text string) (*address, error) {
 		}
 		a.hosts = append(a.hosts, host)
 	}
-	var ca, cert, key, name string
 	for option, values := range u.Query() {
 		value := values[len(values)-1]
 		switch option {
 		case "tls":
 			a.tlsMode = value
-		case "ca":
-			ca = value
-		case "cert":
-			cert = value
-		case "key":
-			key = value
-		case "server_name":
-			name = value
 		case "socket":
 			a.hosts = []string{value}
 		default:
 			return nil, fmt.Errorf("it has the unknown option %q", option)
 		}
 	}
-	if err := a.secure(ca, cert, key, name); err != nil {
+	if t == nil {
+		t = &TLS{}
+	} else if a.tlsMode = "true"; t.Insecure {
+		a.tlsMode = "skip-verify"
+	}
+	if err := a.secure(t); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
 // secure makes the TLS configuration.
-func (a *address) secure(ca, cert, key, name string) error {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: name}
+func (a *address) secure(t *TLS) error {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	switch a.tlsMode {
-	case "off":
+	case "false":
 		return nil
-	case "preferred", "require":
+	case "preferred", "skip-verify":
 		c.InsecureSkipVerify = true //nolint:gosec // what the mode is for
 		// MySQL 8.0 of before 2020 offers no other key exchange that Go has.
 		for _, suite := range tls.CipherSuites() {
 			c.CipherSuites = append(c.CipherSuites, suite.ID)
 		}
 		c.CipherSuites = append(c.CipherSuites, tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_CBC_SHA, tls.TLS_RSA_WITH_AES_128_CBC_SHA)
-	case "verify-full":
+	case "true":
 	case "verify-ca":
 		c.InsecureSkipVerify = true //nolint:gosec // the chain is verified below, the name is not
 		c.VerifyConnection = func(s tls.ConnectionState) error {
@@ -112,20 +108,20 @@ func (a *address) secure(ca, cert, key, name string) error {
 			return err
 		}
 	default:
-		return fmt.Errorf("tls=%s does not exist; choose off, preferred, require, verify-ca or verify-full", a.tlsMode)
+		return fmt.Errorf("tls=%s does not exist; choose preferred, false, skip-verify, verify-ca or true", a.tlsMode)
 	}
-	if ca != "" {
-		pem, err := os.ReadFile(ca)
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
 		if err != nil {
 			return fmt.Errorf("read ca: %w", err)
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("%s holds no certificate", ca)
+			return fmt.Errorf("%s holds no certificate", t.CAFile)
 		}
 	}
-	if cert != "" || key != "" {
-		pair, err := tls.LoadX509KeyPair(cert, key)
+	if t.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 		if err != nil {
 			return fmt.Errorf("read the client's certificate: %w", err)
 		}
