@@ -42,6 +42,9 @@ type userTypes map[string]string
 // built-in one or one that the target has too, else what a domain is over, else
 // one that holds every value of the neutral kind.
 func (u userTypes) sqlType(c replication.Column) string {
+	if name := foreignType(c); name != "" {
+		return name
+	}
 	base := c.BaseType
 	if base != "" && c.Kind == replication.KindArray {
 		base += "[]"
