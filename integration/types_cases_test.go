@@ -13,7 +13,9 @@ type typeCase struct {
 	note string
 	// expr are SQL expressions in place of values, for types without an input.
 	expr []string
-	// since17 are values that PostgreSQL 17 and later know.
+	// since is the first major version of PostgreSQL that knows the type, where
+	// that is not 14; since17 are values that 17 and later know.
+	since   int
 	since17 []string
 }
 
@@ -41,8 +43,8 @@ var builtIn = []typeCase{
 	{sql: "numeric(12,2)", values: []string{"0", "-0.01", "9999999999.99", "-9999999999.99", "1.50"}, note: "NaN: see Policies"},
 	{sql: "numeric(30,0)", values: []string{"0", "-999999999999999999999999999999", "999999999999999999999999999999"}},
 	{sql: "numeric(1000,500)", values: []string{"0", "1e499", "-1e-500"}},
-	{sql: "numeric(5,-2)", values: []string{"0", "-9999900", "NaN"}, note: "its text: Avro's decimal has no such scale"},
-	{sql: "numeric(3,5)", values: []string{"0", "0.00999", "-0.00001", "NaN"}, note: "its text: Avro's decimal has no such scale"},
+	{sql: "numeric(5,-2)", since: 15, values: []string{"0", "-9999900", "NaN"}, note: "its text: Avro's decimal has no such scale"},
+	{sql: "numeric(3,5)", since: 15, values: []string{"0", "0.00999", "-0.00001", "NaN"}, note: "its text: Avro's decimal has no such scale"},
 	{sql: "money", values: []string{"0", "-0.01", "92233720368547758.07", "-92233720368547758.08", "1234.5"}, note: "`-$1,234.50`: as lc_monetary C prints it, whatever the server's is"},
 	{sql: "text", values: hostile},
 	{sql: "character varying", values: hostile},
@@ -68,7 +70,7 @@ var builtIn = []typeCase{
 	{sql: "timestamp(3) with time zone", values: []string{"2026-11-21 12:34:56.789+00", "-infinity"}},
 	{sql: "interval", values: []string{
 		"0", "1 year 2 mons -3 days +04:05:06.789012", "-1 mons +1 day -00:00:00.000001", "178000000 years", "-178000000 years",
-		"2147483647 days", "-2562047788:00:54.775807", "9 hours",
+		"2147483647 days", "-2000000:00:54.775807", "9 hours",
 	}, since17: []string{"infinity", "-infinity"}, note: "IntervalStyle postgres: `1 year 2 mons -3 days +04:05:06.789`"},
 	{sql: "interval(0)", values: []string{"1 day 00:00:01"}},
 	{sql: "interval day to second(3)", values: []string{"-1 days +02:03:04.005"}},
