@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"cdc/internal/services"
 	"cdc/internal/servicetest"
@@ -73,9 +74,22 @@ func (postgresDriver) Dialect() replicationtest.Dialect {
 	}
 }
 
+// Database makes a schema: a database each would cost more than the scenarios.
 func (d postgresDriver) Database(t testing.TB) replicationtest.Database {
 	t.Helper()
-	return &postgresDatabase{t: t, url: servicetest.PostgresOn(t, d.server.Address())}
+	db := &postgresDatabase{t: t, url: d.server.Address(), schema: servicetest.Name(t, "schema")}
+	db.do(`CREATE SCHEMA ` + db.schema)
+	t.Cleanup(func() { // they would hold the log of all others
+		for _, slot := range db.slots {
+			db.do(`SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active AND slot_name = '` + slot + `'`)
+			for !db.try(`SELECT pg_drop_replication_slot('` + slot + `')`) { // its walsender is about to end
+				if t.Failed() {
+					return
+				}
+			}
+		}
+	})
+	return db
 }
 
 func (d postgresDriver) Stop(ctx context.Context, crash bool) error {
@@ -91,21 +105,46 @@ func (d postgresDriver) Start(ctx context.Context) error {
 }
 
 type postgresDatabase struct {
-	t    testing.TB
-	url  string
-	slot string // of the source that was opened last
+	t           testing.TB
+	url, schema string
+	slots       []string // the newest last
+}
+
+func (d *postgresDatabase) try(sql string) bool {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, d.url)
+	if err != nil {
+		d.t.Errorf("%s: %v", sql, err)
+		return false
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, sql)
+	if e, ok := errors.AsType[*pgconn.PgError](err); err != nil && (!ok || e.Code != "55006") { // object_in_use
+		d.t.Errorf("%s: %v", sql, err)
+	}
+	return err == nil
+}
+
+func (d *postgresDatabase) do(sql string) {
+	d.t.Helper()
+	if !d.try(sql) {
+		d.t.Errorf("%s failed", sql)
+	}
 }
 
 func (d *postgresDatabase) Open(ctx context.Context, o replicationtest.Options) (replication.Source, error) {
 	if o.From == "" {
-		d.slot = servicetest.Name(d.t, "s")
+		d.slots = append(d.slots, servicetest.Name(d.t, "s"))
 	}
+	slot := d.slots[len(d.slots)-1]
 	cfg := postgres.Config{
-		Name: d.slot, URL: secret.New(d.url), Slot: d.slot, Publication: d.slot,
+		Name: slot, URL: secret.New(d.url), Slot: slot, Publication: slot,
 		From: o.From, BatchBytes: o.BatchBytes, SlotWait: 5 * time.Second,
 	}
 	for _, name := range o.Tables {
-		t := postgres.TableConfig{Schema: "public", Name: name, Snapshot: postgres.SnapshotNever}
+		t := postgres.TableConfig{Schema: d.schema, Name: name, Snapshot: postgres.SnapshotNever}
 		if o.Snapshot {
 			t.Snapshot = postgres.SnapshotInitial
 		}
@@ -119,7 +158,7 @@ func (d *postgresDatabase) Open(ctx context.Context, o replicationtest.Options) 
 }
 
 func (d *postgresDatabase) Connect(ctx context.Context) (replicationtest.Session, error) {
-	conn, err := pgx.Connect(ctx, d.url)
+	conn, err := pgx.Connect(ctx, d.url+"?search_path="+d.schema)
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +171,7 @@ func (d *postgresDatabase) Disconnect(ctx context.Context) (n int, err error) {
 		return 0, err
 	}
 	defer conn.Close(ctx)
-	err = conn.QueryRow(ctx, `SELECT count(pg_terminate_backend(active_pid)) FROM pg_replication_slots
-		WHERE database = current_database() AND active`).Scan(&n)
+	err = conn.QueryRow(ctx, `SELECT count(pg_terminate_backend(active_pid)) FROM pg_replication_slots WHERE active AND slot_name = ANY ($1)`, d.slots).Scan(&n)
 	return n, err
 }
 
