@@ -173,7 +173,7 @@ func parseTimeAs(t *jsonType, tok token) (int64, error) {
 		}
 		return seconds*1e6 + nanos/1e3, nil
 	}
-	at, ok := parseISO(b)
+	at, ok := readISO(b)
 	if !ok {
 		return 0, mismatch(t, tok)
 	}

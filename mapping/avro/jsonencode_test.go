@@ -285,7 +285,7 @@ func FuzzISO(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		at, ok := parseISO([]byte(s))
+		at, ok := readISO([]byte(s))
 		if _, _, clock := parseClock([]byte(s)); ok && clock {
 			t.Fatalf("%q is both a date and a time of day", s)
 		}

@@ -10,10 +10,10 @@ type isoTime struct {
 	clock   bool // a time of day was there, not the date alone
 }
 
-// parseISO reads dates and times as ISO 8601 writes them, and as Ruby, Python and
+// readISO reads dates and times as ISO 8601 writes them, and as Ruby, Python and
 // PostgreSQL print them: 2026-01-31, 2026-01-31T12:30:00.123456Z,
 // 2026-01-31 12:30:00 UTC, 2026-01-31 12:30+05:30, 2026-01-31T12:30:00 -0800.
-func parseISO(b []byte) (t isoTime, ok bool) {
+func readISO(b []byte) (t isoTime, ok bool) {
 	r := isoReader{b: b}
 	year, month, day := r.number(4), r.after('-', 2), r.after('-', 2)
 	if r.bad || year < 1 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
@@ -65,7 +65,7 @@ func parseISO(b []byte) (t isoTime, ok bool) {
 // ParseInstant reads a time in ISO 8601 and returns it in microseconds since
 // 1970-01-01 UTC. Without a zone it is UTC.
 func ParseInstant(b []byte) (micros int64, ok bool) {
-	t, ok := parseISO(b)
+	t, ok := readISO(b)
 	return t.seconds*1e6 + t.nanos/1e3, ok && t.clock
 }
 
