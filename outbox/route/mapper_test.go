@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"strings"
 	"testing"
 
@@ -422,5 +423,17 @@ func BenchmarkMap(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/message")
 		})
+	}
+}
+
+// What Java 21's Double.toString gave.
+func TestJavaDouble(t *testing.T) {
+	for f, want := range map[float64]string{
+		0: "0.0", 7: "7.0", -0.1: "-0.1", 0.001: "0.001", 0.0001: "1.0E-4", 9999999: "9999999.0", 1e7: "1.0E7", 1.25e10: "1.25E10",
+		-1e300: "-1.0E300", 1.5e-9: "1.5E-9", math.Inf(-1): "-Infinity",
+	} {
+		if got := string(appendJavaDouble(nil, f)); got != want {
+			t.Errorf("%g: %s, want %s", f, got, want)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha1"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"time"
 
 	"cdc/mapping"
 	"cdc/mapping/avro"
@@ -316,7 +318,7 @@ func (msg *message) choose(b *box) mapping.Partition {
 // value appends the record's value.
 func (m *Mapper) value(ctx context.Context, p *plan, c *replication.Change, out *mapping.Records) ([]byte, error) {
 	payload := m.msg.payload
-	if payload == nil || p.box.EmptyIsTombstone && isBlank(payload) {
+	if payload == nil || p.box.EmptyIsTombstone && isBlank(payload) && !p.keepsEmpty {
 		return nil, nil
 	}
 	switch p.box.Payload {
@@ -420,18 +422,52 @@ func (m *Mapper) headers(p *plan, c *replication.Change, out *mapping.Records) e
 }
 
 // appendHeader appends a column's value as a header; with debezium times as its
-// semantic types count them.
+// semantic types count them, and numbers as Connect's SimpleHeaderConverter
+// writes them.
 func appendHeader(dst []byte, v replication.Value, debezium bool) ([]byte, error) {
 	if debezium {
 		switch v.Kind() {
 		case replication.KindTimestamp, replication.KindDate, replication.KindTime:
 			return strconv.AppendInt(dst, v.Int(), 10), nil
 		case replication.KindTimestampTZ:
-			return avro.AppendInstant(dst, v.Int()), nil
+			return time.UnixMicro(v.Int()).UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z"), nil
+		case replication.KindFloat:
+			return appendJavaDouble(dst, v.Float()), nil
 		default: // as text
 		}
 	}
 	return mapping.AppendText(dst, v)
+}
+
+// appendJavaDouble appends a number as Java's Double.toString writes it.
+func appendJavaDouble(dst []byte, f float64) []byte {
+	switch abs := math.Abs(f); {
+	case math.IsNaN(f):
+		return append(dst, "NaN"...)
+	case math.IsInf(f, 0):
+		if f < 0 {
+			dst = append(dst, '-')
+		}
+		return append(dst, "Infinity"...)
+	case abs == 0, abs >= 1e-3 && abs < 1e7:
+		start := len(dst)
+		dst = strconv.AppendFloat(dst, f, 'f', -1, 64)
+		if !bytes.ContainsRune(dst[start:], '.') {
+			dst = append(dst, ".0"...)
+		}
+		return dst
+	}
+	var buf [32]byte
+	mantissa, exponent, _ := bytes.Cut(strconv.AppendFloat(buf[:0], f, 'e', -1, 64), []byte("e"))
+	dst = append(dst, mantissa...)
+	if !bytes.ContainsRune(mantissa, '.') {
+		dst = append(dst, ".0"...)
+	}
+	dst = append(dst, 'E')
+	if exponent[0] == '-' {
+		dst = append(dst, '-')
+	}
+	return append(dst, bytes.TrimLeft(exponent[1:], "0")...)
 }
 
 // traceHeaders appends the trace context, unless the headers from first on have

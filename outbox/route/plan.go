@@ -20,6 +20,7 @@ type plan struct {
 	trace, traceState                  int
 	template                           []templatePart
 	extra                              []extraHeader
+	keepsEmpty                         bool // an empty payload is no tombstone: the EventRouter looks at texts only
 }
 
 type templatePart struct {
@@ -55,6 +56,7 @@ func compilePlan(b *box, t *replication.Table) (*plan, error) {
 	}
 	p.key = find(c.Key, d.Key, false)
 	p.payload = find(c.Payload, d.Payload, true)
+	p.keepsEmpty = b.debezium && p.payload >= 0 && t.Columns[p.payload].Kind == replication.KindBytes
 	p.headers = find(c.Headers, d.Headers, false)
 	p.timestamp = find(c.Timestamp, d.Timestamp, false)
 	p.partition = find(c.Partition, d.Partition, false)
@@ -83,11 +85,8 @@ func compilePlan(b *box, t *replication.Table) (*plan, error) {
 			Remedy:  "choose the preset that fits the table, or name its columns, in the section outbox of the configuration",
 		}
 	}
-	for _, i := range []int{p.timestamp} {
-		if i < 0 {
-			continue
-		}
-		switch k := t.Columns[i].Kind; k {
+	if i := p.timestamp; i >= 0 {
+		switch t.Columns[i].Kind {
 		case replication.KindTimestamp, replication.KindTimestampTZ, replication.KindInt:
 		default:
 			return nil, &replication.Refusal{
