@@ -89,6 +89,11 @@ func (c *Config) completeSource(d *decoder) {
 		if c.Map.Format == "debezium" {
 			d.at("map.format", "debezium goes with source.postgres alone")
 		}
+		for i := range c.Tables {
+			if len(c.Tables[i].AsText) > 0 {
+				d.at(fmt.Sprintf("tables[%d].as_text", i), "goes with source.postgres alone")
+			}
+		}
 		for i, b := range c.Outbox {
 			if b.Prefix != "" {
 				d.at(fmt.Sprintf("outbox[%d].prefix", i), "the log of MySQL and MariaDB has no messages: name a table")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -297,5 +298,22 @@ sinks:
 	}
 	if got := b.MariaDB.URL.Reveal(); got != "mariadb://u:x@h/d" || b.Schema != "other" || !b.MariaDB.TLS.Insecure {
 		t.Errorf("%s, %+v", got, b.MariaDB)
+	}
+}
+
+// TestAsText: the text of a value is a setting of PostgreSQL's capture; that of
+// another family refuses it, and does not pass over it.
+func TestAsText(t *testing.T) {
+	tables := "tables: [{table: shop.orders, as_text: [total, at]}]"
+	c, err := Parse("cdc.yml", []byte(strings.Replace(small, "tables: [public.orders]", tables, 1)), noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Tables[0].AsText; !slices.Equal(got, []string{"total", "at"}) {
+		t.Errorf("as_text %q", got)
+	}
+	mysql := strings.NewReplacer("tables: [public.orders]", tables, `postgres: {url: "postgres://cdc@db/shop"}`, `mysql: {url: "mysql://cdc@db/"}`).Replace(small)
+	if _, err := Parse("cdc.yml", []byte(mysql), noEnv); err == nil || !strings.Contains(err.Error(), "tables[0].as_text") {
+		t.Errorf("as_text of a MySQL source: %v", err)
 	}
 }

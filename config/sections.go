@@ -66,7 +66,7 @@ func (t *Table) declare(o *object) {
 	o.texts("exclude", &t.Exclude, "Columns not to publish.")
 	o.pairs("rename", &t.Rename, "Names of fields that differ from the column's: column: field.")
 	o.choice("toast", &t.Toast, "What becomes of a large value that an UPDATE left alone, which the log leaves out unless the table has REPLICA IDENTITY FULL: refetch reads the row again and names the field in the header cdc.refetched; omit publishes null, names the field in the header cdc.unchanged and in the value's field cdc_omitted, and sinks leave the column alone; fail makes an error of the row.", "refetch", "omit", "fail").defaults("refetch")
-	o.texts("as_text", &t.AsText, "Columns whose values travel as the text that the database prints, whatever their type: for numeric(p,s) with NaN, arrays that have more dimensions than declared, timestamps beyond the year 294246. Sinks write the text back into a column of the same type.")
+	o.texts("as_text", &t.AsText, "Columns whose values travel as the text that PostgreSQL prints, whatever their type: for numeric(p,s) with NaN, arrays that have more dimensions than declared, timestamps beyond the year 294246. Sinks write the text back into a column of the same type.")
 }
 
 func (m *Map) declare(o *object) {

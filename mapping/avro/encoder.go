@@ -78,6 +78,16 @@ var (
 // field's has not.
 const hint = " (list the column in the table's as_text, or set on_error: dead-letter)"
 
+func noPlace(kind replication.Kind, why replication.Reason) error {
+	way := ""
+	switch why {
+	case replication.ReasonRange, replication.ReasonDimensions, replication.ReasonBounds:
+		way = hint
+	default: // no text that any column of the type should have
+	}
+	return fmt.Errorf("has no place in %s: %s%s", kind, why, way)
+}
+
 // NewEncoder compiles a plan that writes rows by the schema, a record, under
 // the id that the registry gave it. Each field takes the column of the spec
 // whose Name, or Avro name, it bears (else of the one that its property
@@ -185,7 +195,7 @@ func (s *step) append(dst []byte, v *replication.Value) ([]byte, error) {
 	if kind := v.Kind(); kind != s.kind {
 		switch {
 		case kind == replication.KindInvalid:
-			return dst, fmt.Errorf("has no place in %s: %s%s", s.kind, v.Reason(), hint)
+			return dst, noPlace(s.kind, v.Reason())
 		case kind != replication.KindNull && kind != replication.KindUnchanged:
 			return dst, fmt.Errorf("a value of kind %s where the column's kind is %s", kind, s.kind)
 		case s.nullable:
