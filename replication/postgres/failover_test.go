@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"strconv"
@@ -105,10 +106,10 @@ func newPair(t *testing.T, major int) *pair {
 	return p
 }
 
-// url names both, the standby first.
-func (p *pair) url() string {
+// url names both.
+func (p *pair) url(first, second *services.Server, target string) string {
 	host := func(s *services.Server) string { return hostOf(p.t, s.Address()) }
-	return "postgres://postgres:postgres@" + host(p.standby) + "," + host(p.primary) + "/postgres?target_session_attrs=read-write&connect_timeout=5"
+	return "postgres://postgres:postgres@" + host(first) + "," + host(second) + "/postgres?connect_timeout=5&target_session_attrs=" + target
 }
 
 // await asks a server until it answers with true.
@@ -134,11 +135,9 @@ func (p *pair) await(s *services.Server, sql string) {
 	}
 }
 
-func (p *pair) failOver() *testDB {
+// promote promotes the standby.
+func (p *pair) promote() *testDB {
 	p.t.Helper()
-	if err := p.primary.Kill(p.t.Context()); err != nil {
-		p.t.Fatal(err)
-	}
 	p.await(p.standby, `SELECT pg_promote()`)
 	return openTestDB(p.t, p.standby.Address())
 }
@@ -146,7 +145,7 @@ func (p *pair) failOver() *testDB {
 func (p *pair) config() Config {
 	name := servicetest.Name(p.t, "s")
 	return Config{
-		Name: name, URL: secret.New(p.url()), Slot: name, Publication: name, SlotWait: 5 * time.Second,
+		Name: name, URL: secret.New(p.url(p.standby, p.primary, "read-write")), Slot: name, Publication: name, SlotWait: 5 * time.Second,
 		Tables: []TableConfig{{Schema: "public", Name: "t", Snapshot: SnapshotNever}},
 	}
 }
@@ -191,6 +190,11 @@ func TestFailover(t *testing.T) {
 			d.exec(`ALTER SYSTEM SET synchronized_standby_slots = '` + standbySlot + `'`)
 			d.exec(`SELECT pg_reload_conf()`)
 			cfg := p.config()
+			if major == 17 { // then it may come to the standby before that is promoted
+				cfg.URL = secret.New(p.url(p.primary, p.standby, "any"))
+			}
+			lost := &lineWatcher{text: "replication connection is lost", seen: make(chan struct{})}
+			cfg.Logger = slog.New(slog.NewTextHandler(lost, nil))
 			cfg.Failover = FailoverRequired
 			s := mustOpen(t, cfg)
 			if got := d.text(`SELECT failover::text FROM pg_replication_slots WHERE slot_name = $1`, cfg.Slot); got != "true" {
@@ -199,7 +203,14 @@ func TestFailover(t *testing.T) {
 			r := &tape{t: t, s: s, ack: true}
 			p.awaitCopy(cfg.Slot, d, r)
 			p.insert(d, r)
-			d = p.failOver()
+			if err := p.primary.Kill(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			onStandby := cfg
+			onStandby.URL = secret.New(p.standby.Address())
+			wantRefusal(t, onStandby, `slot "`+cfg.Slot+`" is on a standby`, "promote the server")
+			<-lost.seen
+			d = p.promote()
 			p.insert(d, r)
 			if n := len(r.rows); n != p.rows {
 				t.Errorf("%d rows came, want %d: %q", n, p.rows, r.rows)
@@ -233,7 +244,10 @@ func TestFailoverBehind(t *testing.T) {
 	p.await(p.primary, `SELECT count(*) = 0 FROM pg_stat_replication WHERE application_name = 'walreceiver'`)
 	p.insert(d, r) // the primary alone has it
 
-	d = p.failOver()
+	if err := p.primary.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d = p.promote()
 	d.exec(`INSERT INTO t SELECT g, repeat('more log than the primary had', 10) FROM generate_series(1000, 2000) g`)
 	ctx := testContext(t)
 	var err error
@@ -253,6 +267,33 @@ func TestFailoverBehind(t *testing.T) {
 	cfg.From = r.last
 	if _, err = Open(ctx, cfg); !replication.IsRefusal(err) || !strings.Contains(err.Error(), "the server that took over left timeline 1 at ") {
 		t.Errorf("open: %v", err)
+	}
+}
+
+// TestFailoverWithoutSlot promotes a standby of a version that has no failover
+// slots: what is missing is refused, and nothing begins silently.
+func TestFailoverWithoutSlot(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, 16)
+	d := openTestDB(t, p.primary.Address())
+	s := mustOpen(t, p.config())
+	r := &tape{t: t, s: s, ack: true}
+	p.insert(d, r)
+	if err := p.primary.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.promote()
+	ctx := testContext(t)
+	for {
+		b, err := s.Next(ctx)
+		if err == nil {
+			b.Release()
+			continue
+		}
+		if want := "does not exist, but there is a checkpoint at"; !replication.IsRefusal(err) || !strings.Contains(err.Error(), want) {
+			t.Errorf("next: %v, want %s", err, want)
+		}
+		return
 	}
 }
 
