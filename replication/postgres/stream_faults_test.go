@@ -311,6 +311,64 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+// TestIdleBesideBusy has others write to other tables without a pause: the
+// confirmed position, and the log that the slot holds back, follow all the same.
+func TestIdleBesideBusy(t *testing.T) {
+	db := newTestDB(t)
+	db.exec(`CREATE TABLE quiet (id int PRIMARY KEY); CREATE TABLE busy (id int, pad text)`)
+	db.exec(`ALTER DATABASE ` + db.conn.Config().Database + ` SET wal_sender_timeout = '2s'`) // status every 500 ms
+	cfg := db.stream("quiet")
+	s := mustOpen(t, cfg)
+	ctx := testContext(t)
+	writing, enough := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	var failed [2]error
+	for i := range failed {
+		wg.Go(func() {
+			conn, err := pgx.Connect(context.Background(), db.url)
+			if err == nil {
+				defer conn.Close(context.Background())
+			}
+			for err == nil && writing.Err() == nil {
+				_, err = conn.Exec(context.Background(), `INSERT INTO busy SELECT g, repeat('x', 1000) FROM generate_series(1, 2000) g`)
+			}
+			failed[i] = err
+		})
+	}
+	defer wg.Wait()
+	defer enough()
+	start := confirmed(db, cfg.Slot)
+	restart := func() string {
+		return db.text(`SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = $1`, cfg.Slot)
+	}
+	held := restart()
+	steps, last := 0, start
+	for steps < 4 || last < start+3*idleBytes || restart() == held {
+		b, err := s.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(b.Changes) > 0 {
+			t.Fatalf("changes: %s", describe(&b.Changes[0]))
+		}
+		if b.Position != "" {
+			s.Ack(b.Position)
+		}
+		b.Release()
+		if c := confirmed(db, cfg.Slot); c > last {
+			steps, last = steps+1, c
+		}
+		if steps == 4 {
+			db.exec(`CHECKPOINT`) // which tells what runs, without waiting for the server's own time
+		}
+	}
+	enough()
+	wg.Wait()
+	if err := errors.Join(failed[:]...); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // wait lets a moment pass in a loop that polls a server.
 func wait(t testing.TB, ctx context.Context) {
 	t.Helper()

@@ -45,6 +45,7 @@ type walConn struct {
 	sentAt   time.Time
 	flushed  pglogrepl.LSN // as told last
 	received pglogrepl.LSN // everything before it was received
+	told     pglogrepl.LSN // received as it was when the last status went out
 
 	// asked says that the server waits for flushed to reach wanted: before it
 	// shuts down it waits for all its walsenders' clients.
@@ -171,7 +172,14 @@ func (w *walConn) status(now time.Time, flushed pglogrepl.LSN) error {
 	w.out = binary.BigEndian.AppendUint64(w.out, uint64(flushed))
 	w.out = binary.BigEndian.AppendUint64(w.out, uint64(flushed))
 	w.out = binary.BigEndian.AppendUint64(w.out, uint64(now.UnixMicro()-pgEpoch))
-	w.out = append(w.out, 0) // no answer wanted
+	// A server that decodes what others write, and never comes to its log's end,
+	// tells how far it is only when it is asked.
+	ask := byte(0)
+	if w.received == w.told {
+		ask = 1
+	}
+	w.told = w.received
+	w.out = append(w.out, ask)
 	if err := w.send(); err != nil {
 		return fmt.Errorf("send status: %w", err)
 	}
