@@ -26,7 +26,10 @@ func TestPostgres(t *testing.T) {
 	for _, major := range services.PostgresMajors() {
 		servers = append(servers, replicationtest.Server{
 			Name:  "PostgreSQL " + strconv.Itoa(major),
-			Start: func(t *testing.T) replicationtest.Driver { return postgresDriver{ownServer(t, major, nil)} },
+			Start: func(t *testing.T) replicationtest.Driver {
+				// The least there is, so that what is large comes while it is in progress.
+				return postgresDriver{ownServer(t, major, map[string]string{"logical_decoding_work_mem": "64kB"})}
+			},
 		})
 	}
 	replicationtest.Run(t, servers)

@@ -21,6 +21,7 @@ var scenarios = []scenario{
 	{name: "many tables in a transaction", run: testManyTables},
 	{name: "order of commits", run: testCommitOrder},
 	{name: "transaction larger than a batch", run: testLarge},
+	{name: "large transactions interleaved and cut", run: testInterleaved},
 	{name: "batches stay until released", run: testRelease},
 	{name: "columns added, renamed, dropped", run: testColumns},
 	{name: "snapshot equals stream", run: testSnapshotValues},
