@@ -24,12 +24,15 @@ type catalog struct {
 	types  map[uint32]typeInfo
 	names  map[typeMod]string
 	newest map[string]*replication.Table // by tableKey: what intern handed out last
-	// asText holds, by tableKey, the columns that travel as their text.
-	asText map[string][]string
+	// asText holds, by tableKey, the columns that travel as their text, and
+	// textIDs those that were seen, by Column.ID: they stay text when they, or
+	// their table, are renamed.
+	asText  map[string][]string
+	textIDs map[string]bool
 }
 
 func newCatalog(s *session) *catalog {
-	c := &catalog{s: s, types: map[uint32]typeInfo{}, names: map[typeMod]string{}, newest: map[string]*replication.Table{}, asText: map[string][]string{}}
+	c := &catalog{s: s, types: map[uint32]typeInfo{}, names: map[typeMod]string{}, newest: map[string]*replication.Table{}, asText: map[string][]string{}, textIDs: map[string]bool{}}
 	for _, t := range s.config.Tables {
 		c.asText[tableKey(t.Schema, t.Name)] = t.AsText
 	}
@@ -211,16 +214,20 @@ func (c *catalog) shape(ctx context.Context, schema, name string, identity byte,
 		if err != nil {
 			return nil, fmt.Errorf("table %s: column %q: %w", t, w.Name, err)
 		}
-		if slices.Contains(asText, w.Name) || known == nil && c.wasText(schema, name, w.Name, col.TypeName) {
+		id := ""
+		if w.Number != 0 {
+			id = fmt.Sprintf("%d.%d", info.OID, w.Number)
+		}
+		if slices.Contains(asText, w.Name) && id != "" {
+			c.textIDs[id] = true
+		}
+		if slices.Contains(asText, w.Name) || c.textIDs[id] || known == nil && c.wasText(schema, name, w.Name, col.TypeName) {
 			if col.Kind == replication.KindArray && col.BaseType != "" {
 				col.BaseType += "[]"
 			}
 			col = replication.Column{Kind: replication.KindString, TypeName: col.TypeName, BaseType: col.BaseType}
 		}
-		col.Name, col.Identity = w.Name, w.Identity
-		if number := w.Number; number != 0 {
-			col.ID = fmt.Sprintf("%d.%d", info.OID, number)
-		}
+		col.Name, col.Identity, col.ID = w.Name, w.Identity, id
 		if known != nil {
 			col.NotNull, col.HasMissing, col.Missing = known.NotNull, known.HasMissing, known.Missing
 			col.Default = known.Default

@@ -96,7 +96,8 @@ func TestInvalidValues(t *testing.T) {
 
 // TestDeclaredDimensions: an array declared with several dimensions, or a domain
 // over one, is text from the first row on, whatever it holds; so is a column of
-// as_text. Snapshot, stream and a table that is gone by the time it is read agree.
+// as_text. Snapshot and stream agree, also when column and table are renamed, and
+// when the table may be gone by the time its last change is read.
 func TestDeclaredDimensions(t *testing.T) {
 	db := newTestDB(t)
 	db.exec(`CREATE DOMAIN board AS int[][]`)
@@ -128,12 +129,20 @@ func TestDeclaredDimensions(t *testing.T) {
 	b.Release()
 	db.exec(`INSERT INTO t VALUES (2, '{1}', '{{1,2},{3,4}}', '{1}', 'NaN', NULL)`)
 	db.exec(`INSERT INTO t VALUES (3, NULL, '[0:0][5:5]={{NULL}}', '{}', '-0.01', '{{infinity},{-infinity}}')`)
-	db.exec(`DROP TABLE t`)
+	db.exec(`ALTER TABLE t RENAME n TO renamed`)
+	db.exec(`ALTER TABLE t RENAME TO other`)
+	db.exec(`INSERT INTO other VALUES (4, NULL, NULL, NULL, 'NaN', NULL)`)
 	changes := []string{
 		`insert public.t (2, [1], "{{1,2},{3,4}}", "{1}", "NaN", null)`,
 		`insert public.t (3, null, "[0:0][5:5]={{NULL}}", "{}", "-0.01", "{{infinity},{-infinity}}")`,
+		`insert public.other (4, null, null, null, "NaN", null)`,
 	}
-	if diff := cmp.Diff(changes, r.changes(2)); diff != "" {
+	if diff := cmp.Diff(changes, r.changes(3)); diff != "" {
+		t.Error(diff)
+	}
+	db.exec(`INSERT INTO other VALUES (5, NULL, '{{1},{2}}', NULL, 'NaN', NULL)`)
+	db.exec(`DROP TABLE other`)
+	if diff := cmp.Diff([]string{`insert public.other (5, null, "{{1},{2}}", null, "NaN", null)`}, r.changes(1)); diff != "" {
 		t.Error(diff)
 	}
 }
