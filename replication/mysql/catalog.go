@@ -63,7 +63,7 @@ func (c *charsets) lookUp(ctx context.Context, from asker, flavor Flavor, schema
 		return nil, err
 	}
 	for _, r := range rows {
-		col, err := c.catalogColumn(ctx, r)
+		col, err := c.catalogColumn(ctx, flavor, r)
 		if err != nil {
 			return nil, err
 		}
@@ -106,7 +106,7 @@ func jsonChecks(ctx context.Context, from asker, flavor Flavor, schema, name str
 
 // catalogColumn makes of a row of information_schema.COLUMNS what a table map
 // would say.
-func (c *charsets) catalogColumn(ctx context.Context, r []cell) (col column, err error) {
+func (c *charsets) catalogColumn(ctx context.Context, flavor Flavor, r []cell) (col column, err error) {
 	number := func(i int) int { n, _ := strconv.Atoi(r[i].text); return n }
 	typ, full := strings.ToLower(r[1].text), r[2].text
 	col = column{name: r[0].text, notNull: r[3].text == "NO", unsigned: strings.Contains(full, " unsigned")}
@@ -167,12 +167,12 @@ func (c *charsets) catalogColumn(ctx context.Context, r []cell) (col column, err
 	case "json":
 		col.typ, col.size, col.charset = gomysql.MYSQL_TYPE_JSON, 4, nil
 	case "vector":
-		if octets == 0 { // MySQL's, of any length; MariaDB's is a VARBINARY
+		if flavor == MySQL {
 			col.typ, col.size = gomysql.MYSQL_TYPE_VECTOR, 4
 			break
 		}
-		col.typ, col.special = gomysql.MYSQL_TYPE_VARCHAR, "vector"
-		col.size = octets
+		// MariaDB's is a VARBINARY; octets count its bytes.
+		col.typ, col.special, col.size = gomysql.MYSQL_TYPE_VARCHAR, "vector", octets
 	case "uuid":
 		col.typ, col.size, col.special = gomysql.MYSQL_TYPE_STRING, 16, typ
 	case "inet6":

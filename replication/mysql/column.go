@@ -111,7 +111,9 @@ func (c *column) describe(p policy) (replication.Column, error) {
 		dated(replication.KindTimestamp)
 	case gomysql.MYSQL_TYPE_TIMESTAMP, gomysql.MYSQL_TYPE_TIMESTAMP2:
 		dated(replication.KindTimestampTZ)
-	case gomysql.MYSQL_TYPE_TIME, gomysql.MYSQL_TYPE_TIME2, gomysql.MYSQL_TYPE_ENUM, gomysql.MYSQL_TYPE_SET:
+	case gomysql.MYSQL_TYPE_ENUM:
+		out.Kind, out.Labels = replication.KindString, strings.Join(c.labels, ",")
+	case gomysql.MYSQL_TYPE_TIME, gomysql.MYSQL_TYPE_TIME2, gomysql.MYSQL_TYPE_SET:
 		out.Kind = replication.KindString
 	case gomysql.MYSQL_TYPE_STRING, gomysql.MYSQL_TYPE_VARCHAR, gomysql.MYSQL_TYPE_VAR_STRING, gomysql.MYSQL_TYPE_BLOB:
 		out.Kind = replication.KindString

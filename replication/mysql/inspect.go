@@ -171,7 +171,7 @@ func (i *inspection) inspectTable(ctx context.Context, s *session, charsets *cha
 		bad(fmt.Sprintf("the server does not log changes in database %q", t.Schema), "start it without --binlog-ignore-db and --binlog-do-db that leave it out")
 		return nil
 	}
-	sh := newShapes(i.cfg, s, i.server.vars["binlog_row_image"])
+	sh := newShapes(i.cfg, s, &i.server)
 	p, err := sh.fromCatalog(info)
 	if err != nil {
 		bad(err.Error(), "take the table out of the configuration")

@@ -45,13 +45,13 @@ func inet6Text(b []byte, a *arena) []byte {
 	for i := range words {
 		words[i] = uint64(b[2*i])<<8 | uint64(b[2*i+1])
 	}
-	from, to := -1, -1
+	from, to := -1, -1 // also a run of one
 	for i := 0; i < 8; {
 		j := i
 		for j < 8 && words[j] == 0 {
 			j++
 		}
-		if j-i > 1 && j-i > to-from {
+		if j-i > to-from {
 			from, to = i, j
 		}
 		i = max(i+1, j)

@@ -26,7 +26,7 @@ type shapes struct {
 	cfg      *Config
 	session  *session
 	charsets *charsets
-	image    string // binlog_row_image of the server
+	server   *serverInfo
 
 	mu     sync.Mutex
 	latest map[string]*plan // by tableKey
@@ -35,8 +35,8 @@ type shapes struct {
 	special map[string]map[string]string
 }
 
-func newShapes(cfg *Config, s *session, image string) *shapes {
-	return &shapes{cfg: cfg, session: s, charsets: newCharsets(s), image: image, latest: map[string]*plan{}, special: map[string]map[string]string{}}
+func newShapes(cfg *Config, s *session, server *serverInfo) *shapes {
+	return &shapes{cfg: cfg, session: s, charsets: newCharsets(s), server: server, latest: map[string]*plan{}, special: map[string]map[string]string{}}
 }
 
 // fromLog makes the plan of a table map.
@@ -44,7 +44,7 @@ func (s *shapes) fromLog(ctx context.Context, m *tableMap) (*plan, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	schema, name := string(m.schema), string(m.name)
-	columns, key, err := m.describe(ctx, s.charsets, s.cfg.Flavor)
+	columns, key, err := m.describe(ctx, s.charsets, s.cfg.Flavor, s.yearHasSign())
 	if errors.Is(err, errNoNames) {
 		return nil, refuse(fmt.Sprintf("the log describes table %s.%s without its column names: binlog_row_metadata was not FULL when it was written", schema, name),
 			"SET GLOBAL binlog_row_metadata = FULL (and in the server's configuration file), then begin again with a new snapshot: cdc drop", nil)
@@ -57,7 +57,36 @@ func (s *shapes) fromLog(ctx context.Context, m *tableMap) (*plan, error) {
 			return nil, err
 		}
 	}
+	if s.uncertainSigns(columns) {
+		if err := s.mendSigns(ctx, schema, name, columns); err != nil {
+			return nil, err
+		}
+	}
 	return s.plan(schema, name, columns, key)
+}
+
+// yearHasSign reports whether the signs of a table map have a bit for YEAR, too.
+// It came in the course of MySQL 8.0: 8.0.15 has none, 8.0.29 has one.
+func (s *shapes) yearHasSign() bool { return s.server.mariadb || s.server.number >= 80022 }
+
+// uncertainSigns reports whether signs may be those of other columns.
+func (s *shapes) uncertainSigns(columns []column) bool {
+	return !s.server.mariadb && s.server.number < 80029 &&
+		slices.ContainsFunc(columns, func(c column) bool { return c.typ == gomysql.MYSQL_TYPE_YEAR })
+}
+
+// mendSigns takes the signs from the catalog, where it has such columns.
+func (s *shapes) mendSigns(ctx context.Context, schema, name string, columns []column) error {
+	t, err := s.charsets.readTable(ctx, s.session, s.cfg.Flavor, schema, name)
+	if err != nil || t == nil {
+		return err
+	}
+	for i := range columns {
+		if k := t.column(columns[i].name); k >= 0 && t.columns[k].typ == columns[i].typ {
+			columns[i].unsigned = t.columns[k].unsigned
+		}
+	}
+	return nil
 }
 
 // ambiguous reports whether a column may be of a type that only the catalog
@@ -173,7 +202,7 @@ func (s *shapes) plan(schema, name string, columns []column, key []int) (*plan, 
 // logged reports whether the server logs a column's old value:
 // binlog_row_image, MySQL manual.
 func (s *shapes) logged(c *column, inKey, noKey bool) bool {
-	switch s.image {
+	switch s.server.vars["binlog_row_image"] {
 	case "MINIMAL":
 		return inKey || noKey
 	case "NOBLOB":

@@ -312,7 +312,7 @@ func (s *Source) setUp(ctx context.Context) (*start, error) {
 		}
 	}
 	if s.shapes == nil {
-		s.shapes = newShapes(&s.cfg, s.session, insp.server.vars["binlog_row_image"])
+		s.shapes = newShapes(&s.cfg, s.session, &insp.server)
 		s.fold = insp.server.vars["lower_case_table_names"] != "0"
 	}
 	from := insp.from

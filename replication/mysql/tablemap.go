@@ -61,7 +61,7 @@ const (
 var errNoNames = errors.New("the log does not name the columns")
 
 // describe makes columns and key of a table map.
-func (m *tableMap) describe(ctx context.Context, cs *charsets, flavor Flavor) (columns []column, key []int, err error) {
+func (m *tableMap) describe(ctx context.Context, cs *charsets, flavor Flavor, yearHasSign bool) (columns []column, key []int, err error) {
 	if columns, err = m.shapes(); err != nil {
 		return nil, nil, err
 	}
@@ -124,7 +124,7 @@ func (m *tableMap) describe(ctx context.Context, cs *charsets, flavor Flavor) (c
 	for i := range columns {
 		col := &columns[i]
 		switch {
-		case isNumeric(col.typ):
+		case isNumeric(col.typ) && (yearHasSign || col.typ != gomysql.MYSQL_TYPE_YEAR):
 			col.unsigned = numeric/8 < len(signs) && signs[numeric/8]&(0x80>>(numeric%8)) != 0
 			numeric++
 		case isCharacter(col.typ, flavor):
