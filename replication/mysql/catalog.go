@@ -57,7 +57,7 @@ func (c *charsets) lookUp(ctx context.Context, from asker, flavor Flavor, schema
 	if err != nil {
 		return nil, err
 	}
-	rows, err = from.query(ctx, "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_SET_NAME, CHARACTER_OCTET_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION FROM information_schema.COLUMNS"+
+	rows, err = from.query(ctx, "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_SET_NAME, CHARACTER_OCTET_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, EXTRA FROM information_schema.COLUMNS"+
 		where+" ORDER BY ORDINAL_POSITION")
 	if err != nil {
 		return nil, err
@@ -109,7 +109,7 @@ func jsonChecks(ctx context.Context, from asker, flavor Flavor, schema, name str
 func (c *charsets) catalogColumn(ctx context.Context, flavor Flavor, r []cell) (col column, err error) {
 	number := func(i int) int { n, _ := strconv.Atoi(r[i].text); return n }
 	typ, full := strings.ToLower(r[1].text), r[2].text
-	col = column{name: r[0].text, notNull: r[3].text == "NO", unsigned: strings.Contains(full, " unsigned")}
+	col = column{name: r[0].text, notNull: r[3].text == "NO", unsigned: strings.Contains(full, " unsigned"), generated: strings.Contains(r[9].text, " GENERATED")}
 	octets, fraction := number(5), number(8)
 	if name := r[4].text; name != "" {
 		if col.charset, err = c.byName(ctx, name); err != nil {

@@ -31,6 +31,9 @@ type column struct {
 	// special is what the binlog does not tell and the catalog does: a type of
 	// MariaDB's that is stored as another one.
 	special string // "uuid", "inet4", "inet6", "vector", "json"
+	// generated says that the server computes it, of which the binlog does not
+	// tell either.
+	generated bool
 }
 
 // The types that are no MYSQL_TYPE_ of their own in a table map.

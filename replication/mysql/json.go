@@ -268,7 +268,8 @@ func appendPacked(out []byte, kind byte, packed int64) []byte {
 }
 
 // appendJSONDouble renders a number as the server's my_gcvt does: the shortest
-// digits, plain between 1e-15 and 1e15, with a point in any case.
+// digits; plain between 1e-15 and 1e15, and where digits stand behind the point;
+// with a point or an exponent in any case.
 func appendJSONDouble(out []byte, v float64) []byte {
 	var buf [32]byte
 	e := strconv.AppendFloat(buf[:0], v, 'e', -1, 64) // -d.ddde±XX
@@ -280,7 +281,13 @@ func appendJSONDouble(out []byte, v float64) []byte {
 			break
 		}
 	}
-	if point := exp + 1; point >= -14 && point <= 15 {
+	digits := 0
+	for _, c := range e {
+		if c >= '0' && c <= '9' {
+			digits++
+		}
+	}
+	if point := exp + 1; point >= -14 && (point <= 15 || digits > point) {
 		at := len(out)
 		out = strconv.AppendFloat(out, v, 'f', -1, 64)
 		for _, c := range out[at:] {

@@ -118,19 +118,21 @@ func (w *walker) image(present []byte, count int, a *arena) []replication.Value 
 		return nil
 	}
 	decoders := w.plan.decoders
-	values := a.values(len(decoders))
-	k := 0
+	values := a.values(len(w.plan.table.Columns))
+	j, k := 0, 0
 	for i := range decoders {
-		switch {
-		case !bit(present, i):
-			values[i] = replication.Unchanged
-			continue
-		case nulls[k/8]&(1<<(k%8)) != 0:
-			values[i] = replication.Null
-		default:
-			values[i] = decoders[i].value(c, a)
+		d := &decoders[i]
+		v := replication.Unchanged
+		if bit(present, i) {
+			if v = replication.Null; nulls[k/8]&(1<<(k%8)) == 0 {
+				v = d.value(c, a)
+			}
+			k++
 		}
-		k++
+		if !d.skip {
+			values[j] = v
+			j++
+		}
 	}
 	return values
 }
@@ -190,7 +192,7 @@ func (w *walker) partialUpdate(a *arena, ch *replication.Change) error {
 			return d.json(doc, a)
 		}
 		if raw[i] == nil {
-			err = errors.Join(err, refuse(fmt.Sprintf("table %s: the log holds only what changed in column %s, and not the document before", w.plan.table, w.plan.table.Columns[i].Name),
+			err = errors.Join(err, refuse(fmt.Sprintf("table %s: the log holds only what changed in column %s, and not the document before", w.plan.table, w.plan.table.Columns[min(i, len(w.plan.table.Columns)-1)].Name),
 				"SET GLOBAL binlog_row_image = FULL, or binlog_row_value_options = '' (and in the server's configuration file); then begin again with a new snapshot: cdc drop", nil))
 			return replication.Null
 		}
@@ -212,25 +214,29 @@ func (w *walker) partialUpdate(a *arena, ch *replication.Change) error {
 // imageOf is image with a reader for each value.
 func (w *walker) imageOf(present []byte, count int, a *arena, read func(int, *decoder) replication.Value, null ...func(int, *decoder)) []replication.Value {
 	nulls := w.c.bytes(uint64(count+7) / 8)
-	values := a.values(len(w.plan.decoders))
-	k := 0
+	values := a.values(len(w.plan.table.Columns))
+	j, k := 0, 0
 	for i := range w.plan.decoders {
 		d := &w.plan.decoders[i]
-		switch {
-		case !bit(present, i):
-			values[i] = replication.Unchanged
-			continue
-		case bit(nulls, k):
-			values[i] = replication.Null
-			for _, f := range null {
-				f(i, d)
+		v := replication.Unchanged
+		if bit(present, i) {
+			switch {
+			case bit(nulls, k):
+				v = replication.Null
+				for _, f := range null {
+					f(i, d)
+				}
+			case w.c.err != nil:
+				v = replication.Null
+			default:
+				v = read(i, d)
 			}
-		case w.c.err != nil:
-			values[i] = replication.Null
-		default:
-			values[i] = read(i, d)
+			k++
 		}
-		k++
+		if !d.skip {
+			values[j] = v
+			j++
+		}
 	}
 	return values
 }

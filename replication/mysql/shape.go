@@ -16,8 +16,14 @@ import (
 // plan is how the rows of one version of a table are read.
 type plan struct {
 	table    *replication.Table
-	decoders []decoder
-	json     int // columns that hold MySQL's JSON
+	decoders []decoder // one a column of the log; those that skip have none in table
+	json     int       // columns that hold MySQL's JSON
+}
+
+// hint is what the catalog says of a column and the binlog does not.
+type hint struct {
+	special   string
+	generated bool
 }
 
 // shapes makes plans of table maps and of the catalog, and keeps the pointer of
@@ -32,11 +38,11 @@ type shapes struct {
 	latest map[string]*plan // by tableKey
 	// special holds, by tableKey and column, the types that the binlog does not
 	// tell, as the catalog told them last.
-	special map[string]map[string]string
+	special map[string]hints
 }
 
 func newShapes(cfg *Config, s *session, server *serverInfo) *shapes {
-	return &shapes{cfg: cfg, session: s, charsets: newCharsets(s), server: server, latest: map[string]*plan{}, special: map[string]map[string]string{}}
+	return &shapes{cfg: cfg, session: s, charsets: newCharsets(s), server: server, latest: map[string]*plan{}, special: map[string]hints{}}
 }
 
 // fromLog makes the plan of a table map.
@@ -52,7 +58,7 @@ func (s *shapes) fromLog(ctx context.Context, m *tableMap) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.cfg.Flavor == MariaDB && ambiguous(columns) {
+	if s.cfg.Flavor == MariaDB && (s.leavesOutGenerated() || ambiguous(columns)) {
 		if err := s.specialise(ctx, schema, name, columns); err != nil {
 			return nil, err
 		}
@@ -114,43 +120,52 @@ func (c *column) mayBe() string {
 // by their names: one that was dropped since keeps the type that it was last
 // seen with.
 func (s *shapes) specialise(ctx context.Context, schema, name string, columns []column) error {
-	known := s.special[tableKey(schema, name)]
-	if known == nil {
-		known = map[string]string{}
-		s.special[tableKey(schema, name)] = known
-	}
+	known := s.hints(schema, name)
 	t, err := s.charsets.readTable(ctx, s.session, s.cfg.Flavor, schema, name)
 	if err != nil {
 		return err
 	}
 	if t != nil {
-		for i := range t.columns {
-			known[t.columns[i].name] = t.columns[i].special
-		}
+		known.learn(t.columns)
 	}
 	for i := range columns {
 		col := &columns[i]
-		if is := known[col.name]; is != "" && slices.Contains(strings.Fields(col.mayBe()), is) {
-			col.special = is
+		h := known[col.name]
+		col.generated = h.generated
+		if h.special != "" && slices.Contains(strings.Fields(col.mayBe()), h.special) {
+			col.special = h.special
 		}
 	}
 	return nil
 }
 
+// hints are those of a table's columns, by name.
+type hints map[string]hint
+
+func (h hints) learn(columns []column) {
+	for i := range columns {
+		h[columns[i].name] = hint{columns[i].special, columns[i].generated}
+	}
+}
+
+func (s *shapes) hints(schema, name string) hints {
+	known := s.special[tableKey(schema, name)]
+	if known == nil {
+		known = hints{}
+		s.special[tableKey(schema, name)] = known
+	}
+	return known
+}
+
+// leavesOutGenerated reports whether the server leaves generated columns out of
+// the log of updates and deletes, whatever binlog_row_image says.
+func (s *shapes) leavesOutGenerated() bool { return s.server.mariadb && s.server.number >= 110000 }
+
 // fromCatalog makes the plan of a table as it is now.
 func (s *shapes) fromCatalog(t *tableInfo) (*plan, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range t.columns {
-		if is := t.columns[i].special; is != "" {
-			known := s.special[tableKey(t.schema, t.name)]
-			if known == nil {
-				known = map[string]string{}
-				s.special[tableKey(t.schema, t.name)] = known
-			}
-			known[t.columns[i].name] = is
-		}
-	}
+	s.hints(t.schema, t.name).learn(t.columns)
 	return s.plan(t.schema, t.name, t.columns, t.key)
 }
 
@@ -176,21 +191,31 @@ func (s *shapes) last(ctx context.Context, schema, name string) (*plan, error) {
 // if its shape is the same.
 func (s *shapes) plan(schema, name string, columns []column, key []int) (*plan, error) {
 	p := policy{zeroDates: s.cfg.ZeroDates}
-	t := &replication.Table{Schema: schema, Name: name, Key: key}
+	t := &replication.Table{Schema: schema, Name: name}
 	out := &plan{table: t}
+	place := make([]int, len(columns)) // in the table
 	for i := range columns {
 		col := &columns[i]
+		d := newDecoder(col, p)
+		inKey := slices.Contains(key, i)
+		if d.op == opJSON {
+			out.json++
+		}
+		d.skip = col.generated && !inKey && s.leavesOutGenerated()
+		out.decoders = append(out.decoders, d)
+		if d.skip {
+			continue
+		}
 		described, err := col.describe(p)
 		if err != nil {
 			return nil, fmt.Errorf("table %s: %w", t, err)
 		}
-		described.Identity = s.logged(col, slices.Contains(key, i), len(key) == 0)
+		described.Identity = s.logged(col, inKey, len(key) == 0)
+		place[i] = len(t.Columns)
 		t.Columns = append(t.Columns, described)
-		d := newDecoder(col, p)
-		if d.op == opJSON {
-			out.json++
-		}
-		out.decoders = append(out.decoders, d)
+	}
+	for _, i := range key {
+		t.Key = append(t.Key, place[i])
 	}
 	if last := s.latest[tableKey(schema, name)]; last != nil && last.table.Equal(t) {
 		out.table = last.table

@@ -286,8 +286,8 @@ func (s *snapshot) readTable(ctx context.Context, w *snapshotWriter) error {
 		if err != nil {
 			return err
 		}
-		if columns != len(w.st.plan.decoders) {
-			return fmt.Errorf("the server sends %d columns of %d", columns, len(w.st.plan.decoders))
+		if want := len(w.st.plan.table.Columns); columns != want {
+			return fmt.Errorf("the server sends %d columns of %d", columns, want)
 		}
 		for {
 			b, err := p.next()
@@ -380,16 +380,19 @@ func (w *snapshotWriter) row(ctx context.Context, row []byte) error {
 // begins at its third bit, then the values. They alias row.
 func (p *plan) resultRow(row []byte, a *arena) ([]replication.Value, error) {
 	c := cursor{b: row}
-	nulls := c.bytes(uint64(len(p.decoders)+9) / 8)
-	values := a.values(len(p.decoders))
+	values := a.values(len(p.table.Columns))
+	nulls := c.bytes(uint64(len(values)+9) / 8)
+	j := 0
 	for i := range p.decoders {
-		if bit(nulls, i+2) || c.err != nil {
-			values[i] = replication.Null
+		if p.decoders[i].skip {
 			continue
 		}
-		if values[i] = p.decoders[i].result(&c, a); c.err != nil {
-			return nil, fmt.Errorf("column %s: %w", p.table.Columns[i].Name, c.err)
+		if values[j] = replication.Null; !bit(nulls, j+2) && c.err == nil {
+			if values[j] = p.decoders[i].result(&c, a); c.err != nil {
+				return nil, fmt.Errorf("column %s: %w", p.table.Columns[j].Name, c.err)
+			}
 		}
+		j++
 	}
 	return values, c.finish()
 }

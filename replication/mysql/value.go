@@ -20,6 +20,7 @@ type decoder struct {
 	unsigned bool
 	text     bool // temporal values as text
 	null     bool // zero dates as NULL
+	skip     bool // the table is captured without the column
 	charset  *charset
 	labels   []replication.Value // of an ENUM, from 0 on
 	names    []string            // of a SET
