@@ -47,7 +47,7 @@ func testInterleaved(w *world) {
 				w.in(s, "ROLLBACK TO SAVEPOINT a")
 			}
 			for id := from; id < from+(1+i%2)*rows; id++ {
-				want[i] = append(want[i], fmt.Sprintf("insert %s id=%d pad=\"row %d of a transaction that is larger than any batch\"", tables[i], id, id))
+				want[i] = append(want[i], fmt.Sprintf("insert %s id=%d pad=%q", tables[i], id, pad(id)))
 			}
 		}
 		cut()

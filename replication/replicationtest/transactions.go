@@ -101,7 +101,10 @@ func testCommitOrder(w *world) {
 	)
 }
 
-const createL = "CREATE TABLE l (id INT PRIMARY KEY, pad VARCHAR(200))"
+const createL = "CREATE TABLE l (id INT PRIMARY KEY, pad VARCHAR(500))"
+
+// pad is the pad of a row in l.
+func pad(id int) string { return fmt.Sprintf("%0400d", id) }
 
 // insertMany returns statements that insert the rows from to to-1 into l.
 func insertMany(from, to int) []string {
@@ -114,14 +117,15 @@ func insertMany(from, to int) []string {
 			if i > from {
 				b.WriteByte(',')
 			}
-			fmt.Fprintf(&b, "(%d,'row %d of a transaction that is larger than any batch')", i, i)
+			fmt.Fprintf(&b, "(%d,'%s')", i, pad(i))
 		}
 		all = append(all, b.String())
 	}
 	return all
 }
 
-// largeRows times 60 bytes and more are many batches of largeBatch.
+// largeRows times 400 bytes are many batches of largeBatch, and more than a
+// source and its connection hold of them.
 const (
 	largeRows  = 20_000
 	largeBatch = 64 << 10
@@ -203,8 +207,8 @@ func testRelease(w *world) {
 	var all []held
 	total, id := 0, 0
 	for len(all) < 3 {
-		w.exec(insertMany(id, id+20)...)
-		for id += 20; total < id; {
+		w.exec(insertMany(id, id+8)...)
+		for id += 8; total < id; {
 			b := r.next()
 			h := held{b: b}
 			for i := range b.Changes {
@@ -228,10 +232,10 @@ func testRelease(w *world) {
 	for _, h := range all {
 		h.b.Release()
 	}
-	w.exec(insertMany(id, id+20)...)
+	w.exec(insertMany(id, id+8)...)
 	r.settle()
-	if n := len(r.events); n != 20 {
-		w.Errorf("after the release came %d changes, want 20", n)
+	if n := len(r.events); n != 8 {
+		w.Errorf("after the release came %d changes, want 8", n)
 	}
 }
 
