@@ -274,3 +274,64 @@ func TestSchemaChangesRefused(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	p.exit(t, time.Minute)
 }
+
+// TestTableMadeAnew drops a table while cdc is stopped and makes another one of
+// its name: the target loses the old rows and gets the new ones.
+func TestTableMadeAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	source, target := connect(t, w.source), connect(t, w.target)
+	exec1(t, source, `CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, 'old' FROM generate_series(1, 5) g`)
+	file := w.config(t, []string{"t"}, "")
+	p := start(t, binary, "run", "--config", file)
+	equal := func() error { return same(t.Context(), source, target, "t") }
+	eventually(t, time.Minute, "the snapshot is in the target", equal, p)
+	p.stop(t)
+	exec1(t, source, `INSERT INTO t VALUES (6, 'not read')`)
+	exec1(t, source, `DROP TABLE t`)
+	exec1(t, source, `CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (3, 'new'), (7, 'new')`)
+	stdout, stderr, code := command(t, "check", "--config", file)
+	if code != 0 || !strings.Contains(stdout, "dropped and made anew") {
+		t.Errorf("check ends with %d: %s%s", code, stdout, stderr)
+	}
+	p = start(t, binary, "run", "--config", file)
+	eventually(t, time.Minute, "the target has the new table's rows", equal, p)
+	exec1(t, source, `UPDATE t SET v = 'newer' WHERE id = 3; DELETE FROM t WHERE id = 7`)
+	eventually(t, time.Minute, "and follows it", equal, p)
+	p.stop(t)
+}
+
+// TestToastOmit leaves large values out of the records: the header, the field and
+// the target say so.
+func TestToastOmit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	source, target := connect(t, w.source), connect(t, w.target)
+	exec1(t, source, `CREATE TABLE t (id int PRIMARY KEY, n int, big text NOT NULL, doc text)`)
+	exec1(t, source, `ALTER TABLE t ALTER big SET STORAGE EXTERNAL, ALTER doc SET STORAGE EXTERNAL`)
+	exec1(t, source, `INSERT INTO t SELECT g, 0, repeat(g::text, 9000), repeat('d', 9000) FROM generate_series(1, 3) g`)
+	p := start(t, binary, "run", "--config", w.config(t, []string{"t\ntoast: omit"}, ""))
+	equal := func() error { return same(t.Context(), source, target, "t") }
+	eventually(t, time.Minute, "the snapshot is in the target", equal, p)
+	exec1(t, target, `ALTER TABLE t ALTER big SET NOT NULL`)
+	exec1(t, source, `UPDATE t SET n = 1 WHERE id = 1`)
+	exec1(t, source, `UPDATE t SET doc = NULL WHERE id = 2`)
+	exec1(t, source, `UPDATE t SET id = 30 WHERE id = 3`)
+	exec1(t, source, `UPDATE t SET n = 2 WHERE id = 30`)
+	eventually(t, time.Minute, "the target has the large values still", equal, p)
+	p.stop(t)
+	got := map[string]string{}
+	for _, m := range w.read(t, w.topic("t")) {
+		if m.headers["cdc.op"] == "update" && m.value != nil {
+			id := fmt.Sprint(m.key["id"])
+			got[id] += fmt.Sprintf("[%s|%v]", m.headers["cdc.unchanged"], m.value["cdc_omitted"])
+		}
+	}
+	want := map[string]string{"1": "[big,doc|[big doc]]", "2": "[big|[big]]", "30": "[|<nil>][big,doc|[big doc]]"}
+	for id, records := range got {
+		got[id] = strings.ReplaceAll(strings.ReplaceAll(records, "map[array:", ""), "]]]", "]]")
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("omitted by header and field (-want +got):\n%s", d)
+	}
+}

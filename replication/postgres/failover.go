@@ -107,7 +107,7 @@ func (s *stream) follow(ctx context.Context, conn *pgconn.PgConn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.timeline = timeline
-	s.positions = newPositionText(timeline, s.snapshots)
+	s.positions = newPositionText(timeline, s.snapshots, s.oids)
 	return nil
 }
 

@@ -101,6 +101,7 @@ func inspect(ctx context.Context, cfg *Config, cat *catalog) (*inspection, error
 		return nil, err
 	}
 	i.judgePublishedTables()
+	i.judgeAnew()
 	if err := i.inspectSlot(ctx, cat); err != nil {
 		return nil, err
 	}
@@ -199,7 +200,7 @@ func (i *inspection) pending() []int {
 			continue
 		}
 		if i.from != nil {
-			if _, done := i.from.Tables[tableKey(t.Schema, t.Name)]; done {
+			if _, done := i.from.Tables[tableKey(t.Schema, t.Name)]; done && !i.madeAnew(&i.tables[n]) {
 				continue
 			}
 		}

@@ -20,6 +20,9 @@ type monitor struct {
 	warned   string       // the state that was logged last
 	absent   string       // the tables that were logged last as unpublished
 	done     chan struct{}
+	// absentTables is told of configured tables that are not in the publication.
+	// May be nil.
+	absentTables func(context.Context, *pgx.Conn, []TableConfig) error
 }
 
 const (
@@ -60,6 +63,9 @@ func (m *monitor) look(ctx context.Context) error {
 		if slot, err = readSlot(ctx, conn, m.cfg.Slot); err == nil {
 			pub, err = readPublication(ctx, conn, m.cfg.Publication)
 		}
+		if absent := m.unpublished(pub); err == nil && slot != nil && m.absentTables != nil && len(absent) > 0 {
+			err = m.absentTables(ctx, conn, absent)
+		}
 		return err
 	})
 	if err != nil || slot == nil {
@@ -75,13 +81,21 @@ func (m *monitor) look(ctx context.Context) error {
 	return nil
 }
 
+// unpublished returns the configured tables that the publication does not have.
+func (m *monitor) unpublished(pub *publicationInfo) (tables []TableConfig) {
+	for _, t := range m.cfg.Tables {
+		if pub == nil || pub.table(t.Schema, t.Name) == nil {
+			tables = append(tables, t)
+		}
+	}
+	return tables
+}
+
 // judgeTables tells of configured tables whose changes do not come any more.
 func (m *monitor) judgeTables(pub *publicationInfo) {
 	var absent []string
-	for _, t := range m.cfg.Tables {
-		if pub == nil || pub.table(t.Schema, t.Name) == nil {
-			absent = append(absent, t.String())
-		}
+	for _, t := range m.unpublished(pub) {
+		absent = append(absent, t.String())
 	}
 	names := strings.Join(absent, ", ")
 	if names != m.absent && names != "" {

@@ -235,7 +235,7 @@ func TestDecodeRelation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `&{7 pg_catalog pg_x 100 [{id 20 -1 true} {v 1700 786438 false}]}`
+	want := `&{7 pg_catalog pg_x 100 [{id 20 -1 true 0} {v 1700 786438 false 0}]}`
 	if got := fmt.Sprint(m); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

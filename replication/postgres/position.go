@@ -17,7 +17,7 @@ import (
 // stream at LSN, and do not take changes of a table in Tables that committed
 // before its snapshot. It is immutable once it is shared.
 //
-// Its text is JSON: {"lsn":"0/16B3748","timeline":1,"tables":{"public.orders":"0/16B0000"}}.
+// Its text is JSON: {"lsn":"0/16B3748","timeline":1,"tables":{"public.orders":"0/16B0000"},"oids":{"public.orders":16384}}.
 type position struct {
 	// LSN is the end of a commit, or an end of the log that the server named
 	// when nothing was open before it.
@@ -28,6 +28,9 @@ type position struct {
 	// snapshot is complete: the snapshot has what transactions did whose commit
 	// record begins before S (Begin.final_lsn < S), the stream the rest.
 	Tables map[string]pglogrepl.LSN
+	// OIDs holds which tables those are, as far as it is known: one that is made
+	// anew under an old name is another.
+	OIDs map[string]uint32
 }
 
 // tableKey names a table in a position. A dot or a quote inside a name is
@@ -47,6 +50,7 @@ type positionJSON struct {
 	LSN      string            `json:"lsn"`
 	Timeline int32             `json:"timeline,omitempty"`
 	Tables   map[string]string `json:"tables,omitempty"`
+	OIDs     map[string]uint32 `json:"oids,omitempty"`
 }
 
 // parsePosition reads the text of a position that is not "".
@@ -59,7 +63,7 @@ func parsePosition(p replication.Position) (position, error) {
 	if err != nil {
 		return position{}, fmt.Errorf("read position %q: %w", string(p), err)
 	}
-	pos := position{LSN: lsn, Timeline: j.Timeline, Tables: make(map[string]pglogrepl.LSN, len(j.Tables))}
+	pos := position{LSN: lsn, Timeline: j.Timeline, Tables: make(map[string]pglogrepl.LSN, len(j.Tables)), OIDs: j.OIDs}
 	for name, text := range j.Tables {
 		if pos.Tables[name], err = pglogrepl.ParseLSN(text); err != nil {
 			return position{}, fmt.Errorf("read position %q: table %s: %w", string(p), name, err)
@@ -70,13 +74,13 @@ func parsePosition(p replication.Position) (position, error) {
 
 // text renders p; equal positions have equal texts.
 func (p position) text() replication.Position {
-	return newPositionText(p.Timeline, p.Tables).at(p.LSN)
+	return newPositionText(p.Timeline, p.Tables, p.OIDs).at(p.LSN)
 }
 
 // positionText renders positions that differ in their LSN only.
 type positionText struct{ tail string }
 
-func newPositionText(timeline int32, tables map[string]pglogrepl.LSN) positionText {
+func newPositionText(timeline int32, tables map[string]pglogrepl.LSN, oids map[string]uint32) positionText {
 	var b strings.Builder
 	b.WriteByte('"')
 	if timeline != 0 {
@@ -95,7 +99,13 @@ func newPositionText(timeline int32, tables map[string]pglogrepl.LSN) positionTe
 		b.Write(quoted)
 		b.WriteString(`:"` + tables[name].String() + `"`)
 	}
-	b.WriteString(`}}`)
+	b.WriteByte('}')
+	if len(oids) > 0 {
+		object, _ := json.Marshal(oids) // with sorted keys
+		b.WriteString(`,"oids":`)
+		b.Write(object)
+	}
+	b.WriteByte('}')
 	return positionText{tail: b.String()}
 }
 

@@ -204,7 +204,7 @@ func (i *inspection) judgeUnpublished(t *tableState) {
 	if i.from == nil {
 		return
 	}
-	if _, captured := i.from.Tables[tableKey(t.Schema, t.Name)]; !captured {
+	if _, captured := i.from.Tables[tableKey(t.Schema, t.Name)]; !captured || i.madeAnew(t) {
 		return
 	}
 	i.add(replication.LevelError, "table "+t.String(),

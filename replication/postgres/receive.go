@@ -179,12 +179,22 @@ func (s *stream) relation(ctx context.Context, body []byte) error {
 	}
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	rel, err := s.relations.resolve(ctx, m)
+	var rel *relation
+	anew, err := s.isAnew(ctx, m)
+	if err == nil && anew {
+		err = errAnew(m.schema, m.name)
+	}
+	if err == nil {
+		rel, err = s.relations.resolve(ctx, m)
+	}
 	if err != nil && errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("no answer from the catalog in %s: %w", lookupTimeout, io.ErrUnexpectedEOF)
 	}
 	cancel()
 	s.mu.Lock()
+	if anew && err != nil {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("describe table %s.%s: %w", m.schema, m.name, err)
 	}

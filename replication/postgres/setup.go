@@ -95,7 +95,14 @@ func setUpOnce(ctx context.Context, cfg *Config, cat *catalog) (*start, error) {
 	}
 	st.captured = map[uint32]bool{}
 	for n := range insp.tables {
-		st.captured[insp.tables[n].info.OID] = true
+		t := &insp.tables[n]
+		st.captured[t.info.OID] = true
+		if _, ok := st.pos.Tables[tableKey(t.Schema, t.Name)]; ok {
+			if st.pos.OIDs == nil {
+				st.pos.OIDs = map[string]uint32{}
+			}
+			st.pos.OIDs[tableKey(t.Schema, t.Name)] = t.info.OID
+		}
 	}
 	return st, nil
 }
@@ -153,10 +160,23 @@ func (i *inspection) resume(ctx context.Context, cat *catalog, repl *pgconn.PgCo
 			pos.Tables[name] = s
 		}
 	}
+	fresh := unpublished
+	for _, t := range todo {
+		if i.madeAnew(t) {
+			delete(pos.Tables, tableKey(t.Schema, t.Name))
+			fresh = append(fresh, t)
+		}
+	}
 	if len(todo) == 0 {
 		return &start{pos: pos}, nil
 	}
-	return i.readAgain(ctx, cat, repl, todo, pos, unpublished)
+	st, err := i.readAgain(ctx, cat, repl, todo, pos, fresh)
+	if err == nil {
+		for n := range st.snap.tables {
+			st.snap.tables[n].truncate = i.madeAnew(todo[n])
+		}
+	}
+	return st, err
 }
 
 // readAgain prepares a snapshot as of now, beside a stream that begins at pos.

@@ -35,6 +35,7 @@ type snapshotTable struct {
 	decoders []columnDecoder
 	copySQL  string
 	estimate int64 // rows, or -1
+	truncate bool  // rows of another table of that name were published: they are gone
 }
 
 func (s *snapshot) close(ctx context.Context) { closeSoon(ctx, s.conn) }
@@ -192,6 +193,9 @@ func (s *snapshot) read(ctx context.Context, cfg *Config, pool *batchPool, out c
 	rows.Store(0)
 	for i := range s.tables {
 		w.begin(&s.tables[i])
+		if err := w.truncate(); err != nil {
+			return nil, err
+		}
 		_, err := s.conn.PgConn().CopyTo(ctx, w, s.tables[i].copySQL)
 		if err != nil {
 			w.drop()
@@ -243,17 +247,39 @@ type rowError struct{ err error }
 func (e *rowError) Error() string { return e.err.Error() }
 func (e *rowError) Unwrap() error { return e.err }
 
+// open makes sure that there is a batch to write to.
+func (w *copyWriter) open() error {
+	if w.b != nil {
+		return nil
+	}
+	b, err := w.pool.get(w.ctx)
+	if err != nil {
+		return err
+	}
+	w.b = b
+	w.tx = b.transaction()
+	commit := b.alloc(len(w.commit))
+	copy(commit, w.commit)
+	w.tx.Commit, w.tx.CommitTime = commit, w.taken
+	return nil
+}
+
+// truncate ends the rows of a table that had the name before.
+func (w *copyWriter) truncate() error {
+	if !w.st.truncate {
+		return nil
+	}
+	if err := w.open(); err != nil {
+		return err
+	}
+	w.b.add(replication.Change{Op: replication.OpTruncate, Table: w.st.table, Tx: w.tx, Index: w.index}, 4)
+	w.index++
+	return nil
+}
+
 func (w *copyWriter) Write(row []byte) (int, error) {
-	if w.b == nil {
-		b, err := w.pool.get(w.ctx)
-		if err != nil {
-			return 0, err
-		}
-		w.b = b
-		w.tx = b.transaction()
-		commit := b.alloc(len(w.commit))
-		copy(commit, w.commit)
-		w.tx.Commit, w.tx.CommitTime = commit, w.taken
+	if err := w.open(); err != nil {
+		return 0, err
 	}
 	after, column, err := copyRow(row, w.st.decoders, &w.b.arena)
 	if err != nil {

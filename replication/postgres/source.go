@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
 
 	"cdc/replication"
 )
@@ -77,6 +78,15 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 		return nil, err
 	}
 	s.refetch, s.monitor = newRefetcher(&s.cfg), newMonitor(&s.cfg)
+	s.monitor.absentTables = func(ctx context.Context, conn *pgx.Conn, tables []TableConfig) error {
+		s.mu.Lock()
+		stream := s.stream
+		s.mu.Unlock()
+		if stream == nil {
+			return nil
+		}
+		return stream.watchAnew(ctx, conn, tables)
+	}
 	if s.unregister, err = s.register(cfg.Registerer); err != nil {
 		if s.first.snap != nil {
 			s.first.snap.close(context.WithoutCancel(ctx))
@@ -245,6 +255,7 @@ func (s *Source) begin() bool {
 		from:      s.pos.LSN,
 		timeline:  s.pos.Timeline,
 		snapshots: s.pos.Tables,
+		oids:      s.pos.OIDs,
 		captured:  s.captured,
 		refetch:   s.fill,
 		pool:      s.pool,

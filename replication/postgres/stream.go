@@ -28,6 +28,7 @@ type streamConfig struct {
 	// snapshots holds, by tableKey, the consistent points of the tables'
 	// snapshots; it goes into every Position.
 	snapshots map[string]pglogrepl.LSN
+	oids      map[string]uint32 // as position.OIDs
 	// captured holds the OIDs of the configured tables. A table is known by its
 	// OID, so that one that is renamed does not go silent, and by its name, so
 	// that one that is made anew does not either.
@@ -60,7 +61,7 @@ type stream struct {
 	// whole is where transactions may come in progress again; of run.
 	whole pglogrepl.LSN
 
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when run has ended
 	ready  chan struct{} // token: there is something to take
 	space  chan struct{} // token: the batch was taken
@@ -86,11 +87,11 @@ type stream struct {
 
 // startStream begins to stream. The caller closes the stream.
 func startStream(c streamConfig) *stream {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	s := &stream{
 		streamConfig: c,
 		log:          c.cfg.Logger,
-		positions:    newPositionText(c.timeline, c.snapshots),
+		positions:    newPositionText(c.timeline, c.snapshots, c.oids),
 		relations:    newRelations(c.catalog, c.snapshots),
 		dec:          newDecoder(c.from),
 		progress:     progress{spools: newSpools(c.cfg)},
@@ -224,7 +225,7 @@ func (s *stream) close(ctx context.Context) error {
 		s.wait = ctx
 	}
 	s.mu.Unlock()
-	s.cancel()
+	s.cancel(errClosing)
 	<-s.done // session.end watches ctx
 	return ctx.Err()
 }
@@ -247,12 +248,12 @@ func (s *stream) run(ctx context.Context) {
 			down = false
 		})
 		if ctx.Err() != nil {
-			err = errClosing
+			err = context.Cause(ctx)
 		}
 		if s.connected.Swap(false) && s.dec.end != end {
 			retry = backoff{} // it got somewhere
 		}
-		if errors.Is(err, errClosing) || !s.retriable(err, &retry) {
+		if ctx.Err() != nil || !s.retriable(err, &retry) {
 			err = s.explain(ctx, err)
 			s.mu.Lock()
 			s.err = err
