@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -273,9 +274,7 @@ func described(t *testing.T, w *world, target *pgx.Conn, tables []*typeTable) []
 	t.Helper()
 	avro, made := map[string]string{}, map[string]string{}
 	for _, tt := range tables {
-		for name, typ := range w.fieldTypes(t, tt.name) {
-			avro[name] = typ
-		}
+		maps.Copy(avro, w.fieldTypes(t, tt.name))
 		rows, err := target.Query(t.Context(), `SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0`, tt.name)
 		if err != nil {
 			t.Fatal(err)

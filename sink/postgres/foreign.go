@@ -34,7 +34,7 @@ func foreignType(c replication.Column) string {
 			return kindType(c)
 		}
 	case replication.KindArray:
-		if strings.HasPrefix(c.TypeName, "vector") { // pgvector's travels as its text
+		if strings.HasPrefix(c.TypeName, "vector") && !strings.HasSuffix(c.TypeName, "[]") { // pgvector's travels as its text
 			c.Kind = c.Elem
 			return kindType(c) + "[]"
 		}

@@ -76,7 +76,8 @@ var _ sink.Writer = (*Writer)(nil)
 // person must do.
 func Open(ctx context.Context, cfg Config) (*Writer, error) {
 	cfg.defaults()
-	w := &Writer{cfg: cfg, log: cfg.Logger, offsets: tableName(cfg.Schema, cfg.OffsetsTable), plans: map[*sink.Shape]*plan{},
+	w := &Writer{
+		cfg: cfg, log: cfg.Logger, offsets: tableName(cfg.Schema, cfg.OffsetsTable), plans: map[*sink.Shape]*plan{},
 		planned: map[*sink.Shape]bool{}, last: map[string]*sink.Shape{}, renamed: map[string]map[string]string{},
 	}
 	if err := w.connect(ctx); err != nil {
