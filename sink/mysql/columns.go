@@ -60,6 +60,13 @@ var lengthForm = regexp.MustCompile(`^(?:character varying|varchar|character|cha
 // fractions; the ones of MySQL have none when they do not say so.
 var clockForm = regexp.MustCompile(`^(time|timestamp|datetime)(?:\((\d)\))?( with(?:out)? time zone)?$`)
 
+// numberName, shapeName and vectorForm match types of MySQL's own.
+var (
+	numberName = regexp.MustCompile(`^(?:(?:tinyint|smallint|mediumint|int|bigint)(?: unsigned)?|year|bit\(\d{1,2}\))$`)
+	shapeName  = regexp.MustCompile(`^(?:point|linestring|polygon|geometry|multi(?:point|linestring|polygon)|geom(?:etry)?collection)$`)
+	vectorForm = regexp.MustCompile(`^vector\((\d{1,5})\)$`)
+)
+
 // fraction returns how many digits of a second a column of that source type has.
 func fraction(typeName string) int {
 	m := clockForm.FindStringSubmatch(typeName)
@@ -84,6 +91,12 @@ func (b *builder) sqlType(f *sink.Field) string {
 	length := 0
 	if m := lengthForm.FindStringSubmatch(c.TypeName); m != nil {
 		length, _ = strconv.Atoi(m[1])
+	}
+	if numberName.MatchString(c.TypeName) {
+		switch c.Kind {
+		case replication.KindInt, replication.KindUint, replication.KindDecimal: // as they come out of Avro
+			return c.TypeName
+		}
 	}
 	switch c.Kind {
 	case replication.KindBool:
@@ -126,15 +139,26 @@ func (b *builder) sqlType(f *sink.Field) string {
 		return fmt.Sprintf("varchar(%d) CHARACTER SET utf8mb4 COLLATE %s", min(length, b.keyText), b.server.exact())
 	}
 	switch c.Kind {
-	case replication.KindJSON, replication.KindArray:
+	case replication.KindArray:
+		if m := vectorForm.FindStringSubmatch(c.TypeName); m != nil && b.server.vectors() {
+			return "vector(" + m[1] + ")"
+		}
+		return "json"
+	case replication.KindJSON:
 		return "json"
 	case replication.KindBytes:
+		if shapeName.MatchString(c.TypeName) {
+			return c.TypeName
+		}
 		if length > 0 && length <= b.room {
 			b.room -= length
 			return fmt.Sprintf("varbinary(%d)", length)
 		}
 		return "longblob"
 	default:
+		if m := clockForm.FindStringSubmatch(c.TypeName); m != nil && m[1] == "time" && m[3] == "" {
+			return fmt.Sprintf("time(%d)", fraction(c.TypeName)) // of a MySQL source, beyond a day
+		}
 		text := "longtext"
 		if length > 0 && 4*length <= b.room {
 			b.room -= 4 * length

@@ -2,6 +2,8 @@ package mysql
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -132,7 +134,7 @@ func digits(b []byte) bool {
 
 func (c *column) appendBits(dst []byte, v replication.Value) ([]byte, error) {
 	switch v.Kind() {
-	case replication.KindBool, replication.KindInt, replication.KindUint:
+	case replication.KindBool, replication.KindInt, replication.KindUint, replication.KindDecimal:
 		return c.appendNumber(dst, v)
 	case replication.KindBytes:
 		return appendBinaryText(dst, v.Bytes()), nil
@@ -227,6 +229,9 @@ func (c *column) holds(b []byte) error {
 }
 
 func (c *column) appendBinary(dst []byte, v replication.Value) ([]byte, error) {
+	if c.class == classSpace && v.Kind() == replication.KindArray {
+		return c.appendVector(dst, v.Elems())
+	}
 	switch v.Kind() {
 	case replication.KindBytes, replication.KindUUID, replication.KindString, replication.KindJSON, replication.KindDecimal:
 	default:
@@ -240,6 +245,22 @@ func (c *column) appendBinary(dst []byte, v replication.Value) ([]byte, error) {
 		return dst, errMisfit
 	}
 	return appendBinaryText(dst, b), nil
+}
+
+// appendVector appends a vector as its floats of 32 bits, the lowest byte first.
+func (c *column) appendVector(dst []byte, elems []replication.Value) ([]byte, error) {
+	dst = append(dst, "x'"...)
+	for _, e := range elems {
+		if e.Kind() != replication.KindFloat {
+			return dst, errMisfit
+		}
+		f := float32(e.Float())
+		if float64(f) != e.Float() {
+			return dst, errMisfit
+		}
+		dst = hex.AppendEncode(dst, binary.LittleEndian.AppendUint32(make([]byte, 0, 4), math.Float32bits(f)))
+	}
+	return append(dst, '\''), nil
 }
 
 const microsPerDay = 24 * 60 * 60 * 1_000_000

@@ -185,3 +185,8 @@ func (s *server) exact() string {
 // 9.7 does, 8.0 may be off by a digit in the seventeenth place. What lies
 // between was not to be had for a trial.
 func (s *server) parsesDoubles() bool { return s.mariadb || s.atLeast(9, 0, 0) }
+
+// vectors reports whether there is a type of that name.
+func (s *server) vectors() bool {
+	return s.mariadb && s.atLeast(11, 7, 0) || !s.mariadb && s.atLeast(9, 0, 0)
+}

@@ -114,7 +114,7 @@ func newColumn(i int, f *sink.Field, d *described) column {
 		c.blank = strings.HasPrefix(f.TypeName, "character(") || strings.HasPrefix(f.TypeName, "char(") || strings.HasPrefix(f.TypeName, "bpchar") || f.TypeName == "character"
 	case classBinary:
 		c.limit, c.inBytes, c.fixed = d.length, true, d.dataType == "binary"
-	case classInteger:
+	case classInteger, classBit:
 		c.whole = 20
 	case classDecimal:
 		c.whole, c.scale = d.precision-d.scale, d.scale

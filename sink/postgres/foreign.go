@@ -29,7 +29,7 @@ func foreignType(c replication.Column) string {
 		if shapeName.MatchString(c.TypeName) {
 			return "bytea"
 		}
-	case replication.KindBool, replication.KindUint:
+	case replication.KindBool, replication.KindInt, replication.KindUint, replication.KindDecimal:
 		if strings.HasPrefix(c.TypeName, "bit(") { // a number there, a text of 0 and 1 here
 			return kindType(c)
 		}

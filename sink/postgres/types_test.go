@@ -174,6 +174,8 @@ func TestSQLType(t *testing.T) {
 		{col(replication.KindTimestamp, 0, 0, 0, 0, "datetime(6)"), "timestamp without time zone"},
 		{col(replication.KindBool, 0, 0, 0, 0, "bit(1)"), "boolean"},
 		{col(replication.KindUint, 8, 0, 0, 0, "bit(8)"), "smallint"},
+		{col(replication.KindInt, 32, 0, 0, 0, "bit(12)"), "integer"},
+		{col(replication.KindDecimal, 0, 20, 0, 0, "bit(64)"), "numeric(20,0)"},
 		{col(replication.KindUint, 64, 0, 0, 0, "bigint unsigned"), "numeric(20,0)"},
 		{col(replication.KindBytes, 0, 0, 0, 0, "point"), "bytea"},
 		{col(replication.KindArray, 32, 0, 0, replication.KindFloat, "vector(3)"), "real[]"},
