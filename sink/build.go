@@ -61,6 +61,9 @@ type raw struct {
 	part *partition
 	plan *plan
 	rec  *kgo.Record
+	// foreign says that a truncate is not one of ours, which stands in every
+	// partition.
+	foreign bool
 }
 
 // fault is a record that cannot be applied, on its way to the error policy.
@@ -111,9 +114,18 @@ func (b *batch) add(ctx context.Context, schemas SchemaSource, p *partition, r *
 	m := readMarks(r.Headers)
 	pl, err := p.plan(ctx, schemas, r)
 	if err == nil {
-		if m.op == replication.OpTruncate && r.Value == nil {
+		if m.op == replication.OpTruncate && (r.Value == nil || pl.envelope != nil) {
 			b.truncate = &raw{part: p, plan: pl, rec: r}
 			return nil
+		}
+		if p.topic.enveloped && r.Key == nil {
+			if r.Value == nil {
+				return nil // the tombstone of a row without a key, which its delete told already
+			}
+			if pl.envelope != nil && pl.truncates(r.Value[5:], &b.arena) {
+				b.truncate = &raw{part: p, plan: pl, rec: r, foreign: true}
+				return nil
+			}
 		}
 		b.raw = append(b.raw, raw{part: p, plan: pl, rec: r})
 		if err = b.decode(&b.raw[len(b.raw)-1], m); err == nil {
@@ -158,7 +170,8 @@ func (b *batch) decode(r *raw, m marks) error {
 	if !tombstone {
 		body = r.rec.Value[5:]
 	}
-	if _, err := pl.decode(keyBody, body, tombstone, m.unchanged, values, &b.arena); err != nil {
+	op, err := pl.decode(keyBody, body, tombstone, m.unchanged, values, &b.arena)
+	if err != nil {
 		b.arena.unget(n)
 		return err
 	}
@@ -171,8 +184,8 @@ func (b *batch) decode(r *raw, m marks) error {
 		key = b.arena.keys[start:len(b.arena.keys):len(b.arena.keys)]
 	}
 	row := Row{
-		Delete: tombstone,
-		New:    !tombstone && m.unchanged == nil && (m.op == replication.OpRead || m.op == replication.OpInsert),
+		Delete: tombstone || op == opDelete,
+		New:    !tombstone && m.unchanged == nil && (m.op == replication.OpRead || m.op == replication.OpInsert || op == opRead),
 		Values: values,
 		Origin: Origin{Topic: r.rec.Topic, Partition: r.rec.Partition, Offset: r.rec.Offset, Key: r.rec.Key},
 	}

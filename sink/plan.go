@@ -13,6 +13,7 @@ import (
 
 	"cdc/mapping"
 	"cdc/mapping/avro"
+	"cdc/mapping/debezium"
 	"cdc/replication"
 )
 
@@ -26,11 +27,13 @@ type plan struct {
 	shape      *Shape
 	keyID      int
 	key, value *avro.Decoder // nil without a schema
-	keySchema  *avro.Schema
-	nvalue     int            // the first fields of the shape are the value's, in its order
-	fromKey    []int          // for each column of the key, its field; -1: not used
-	keyFields  []int          // the fields with Key
-	byName     map[string]int // fields of the value by column name and by Avro name
+	// envelope reads values of Debezium's format, in place of value; or nil.
+	envelope  *avro.Envelope
+	keySchema *avro.Schema
+	nvalue    int            // the first fields of the shape are the value's, in its order
+	fromKey   []int          // for each column of the key, its field; -1: not used
+	keyFields []int          // the fields with Key
+	byName    map[string]int // fields of the value by column name and by Avro name
 }
 
 // topic holds the plans of one topic.
@@ -40,10 +43,14 @@ type topic struct {
 	// latest is the newest plan with a value, per key schema id: a tombstone
 	// has no value schema and is read as a row without values of that.
 	latest map[int]*plan
+	// unavailable is the placeholder of Debezium's format for a large value that
+	// the log left out.
+	unavailable string
+	enveloped   bool // a record of that format was seen
 }
 
 func newTopic(cfg TableConfig) *topic {
-	return &topic{cfg: cfg, plans: map[[2]int]*plan{}, latest: map[int]*plan{}}
+	return &topic{cfg: cfg, unavailable: debezium.DefaultUnavailable, plans: map[[2]int]*plan{}, latest: map[int]*plan{}}
 }
 
 // recordError is a fault of one record: the error policy decides.
@@ -104,8 +111,12 @@ func (t *topic) compile(ctx context.Context, schemas SchemaSource, keyID, valueI
 		if p.value, schema, err = decoder(ctx, schemas, valueID); err != nil {
 			return nil, err
 		}
-		fields := schema.Fields() // one a column, of a record
-		for i, c := range p.value.Columns() {
+		columns, fields := p.value.Columns(), schema.Fields() // one a column, of a record
+		if envelope, ok := avro.NewEnvelope(schema, t.unavailable); ok {
+			p.envelope, p.value, t.enveloped = envelope, nil, true
+			columns, fields = envelope.Columns(), nil
+		}
+		for i, c := range columns {
 			if c.Name == "" {
 				return nil, faulty("value of schema id %d is no record", valueID)
 			}
@@ -117,8 +128,10 @@ func (t *topic) compile(ctx context.Context, schemas SchemaSource, keyID, valueI
 			}
 			p.byName[c.Name] = i
 			f := Field{Column: c}
-			for _, alias := range fields[i].Aliases {
-				f.Aliases = append(f.Aliases, avro.Original(alias))
+			if fields != nil {
+				for _, alias := range fields[i].Aliases {
+					f.Aliases = append(f.Aliases, avro.Original(alias))
+				}
 			}
 			p.shape.Fields = append(p.shape.Fields, f)
 		}
@@ -135,7 +148,7 @@ func (t *topic) compile(ctx context.Context, schemas SchemaSource, keyID, valueI
 	for _, name := range t.cfg.Key {
 		if i, ok := p.field(name); ok {
 			p.shape.Fields[i].Key = true
-		} else if p.value != nil || p.key != nil {
+		} else if p.value != nil || p.envelope != nil || p.key != nil {
 			return nil, faulty("configured key column %q is not in the record", name)
 		} else { // a tombstone with a plain key, before any value
 			p.shape.Fields = append(p.shape.Fields, Field{Column: replication.Column{Name: name, Kind: replication.KindString}, Key: true})
@@ -229,25 +242,73 @@ func readMarks(headers []kgo.RecordHeader) (m marks) {
 	return m
 }
 
-// decode reads a record into values, which is as long as the shape's fields,
-// and returns what identifies the row within a batch: nil without a key.
-func (p *plan) decode(key, value []byte, tombstone bool, unchanged []byte, values []replication.Value, a *arena) ([]byte, error) {
-	if tombstone {
-		clear(values)
-	} else {
-		if err := p.value.Decode(value, values[:p.nvalue], &a.mem); err != nil {
-			return nil, &recordError{err}
-		}
-		clear(values[p.nvalue:])
-		if err := p.markUnchanged(unchanged, values); err != nil {
-			return nil, err
+// keyed returns a plan of the same values with a key, p when none is known: a
+// truncate of Debezium's format has no key.
+func (t *topic) keyed(p *plan, valueID int) *plan {
+	for ids, other := range t.plans {
+		if p.key == nil && ids[1] == valueID && other.key != nil {
+			return other
 		}
 	}
+	return p
+}
+
+// truncates reports whether a value in Debezium's format is a truncate.
+func (p *plan) truncates(value []byte, a *arena) bool {
+	values := a.values(p.nvalue)
+	defer a.unget(p.nvalue)
+	op, err := p.envelope.Decode(value, values, &a.mem)
+	return err == nil && op == opTruncate
+}
+
+// Operations of Debezium's format.
+const (
+	opCreate   = 'c'
+	opRead     = 'r'
+	opDelete   = 'd'
+	opTruncate = 't'
+)
+
+// decode reads a record into values, which is as long as the shape's fields. It
+// returns the operation that stands in a value of Debezium's format, 0 for any
+// other one.
+func (p *plan) decode(key, value []byte, tombstone bool, unchanged []byte, values []replication.Value, a *arena) (op byte, err error) {
+	switch {
+	case tombstone:
+		clear(values)
+	case p.envelope != nil:
+		if op, err = p.envelope.Decode(value, values[:p.nvalue], &a.mem); err != nil {
+			return 0, &recordError{err}
+		}
+		if op == opCreate && unchanged == nil {
+			for i := range values[:p.nvalue] {
+				if values[i].IsUnchanged() {
+					return 0, faulty("column %q of a row whose key changed holds Debezium's placeholder for a large value: the value is in no record; "+
+						"copy it by hand, and run ALTER TABLE … REPLICA IDENTITY FULL in the source", p.shape.Fields[i].Name)
+				}
+			}
+		}
+	default:
+		if err := p.value.Decode(value, values[:p.nvalue], &a.mem); err != nil {
+			return 0, &recordError{err}
+		}
+	}
+	if !tombstone {
+		clear(values[p.nvalue:])
+		if err := p.markUnchanged(unchanged, values); err != nil {
+			return 0, err
+		}
+	}
+	return op, p.decodeKey(key, tombstone, op == opDelete, values, a)
+}
+
+// decodeKey sets the values that identify the row.
+func (p *plan) decodeKey(key []byte, tombstone, deleted bool, values []replication.Value, a *arena) error {
 	switch {
 	case p.key != nil:
 		a.key = slices.Grow(a.key[:0], len(p.fromKey))[:len(p.fromKey)]
 		if err := p.key.Decode(key, a.key, &a.mem); err != nil {
-			return nil, faulty("key: %w", err)
+			return faulty("key: %w", err)
 		}
 		// The topic's identity is the record's key: it wins over the value's
 		// columns of that name, should they differ.
@@ -259,17 +320,17 @@ func (p *plan) decode(key, value []byte, tombstone bool, unchanged []byte, value
 	case tombstone && key != nil && len(p.keyFields) == 1:
 		values[p.keyFields[0]] = replication.BytesValue(replication.KindString, key)
 	case tombstone:
-		return nil, faulty("a delete without a key that could be read: there is no telling which row is gone")
+		return faulty("a delete without a key that could be read: there is no telling which row is gone")
 	}
-	if tombstone && len(p.keyFields) == 0 {
-		return nil, faulty("a delete in a topic without a key: there is no telling which row is gone; set the topic's key columns")
+	if (tombstone || deleted) && len(p.keyFields) == 0 {
+		return faulty("a delete in a topic without a key: there is no telling which row is gone; set the topic's key columns")
 	}
 	for _, f := range p.keyFields {
 		if values[f].IsNull() || values[f].IsUnchanged() {
-			return nil, faulty("key column %q is %s", p.shape.Fields[f].Name, values[f])
+			return faulty("key column %q is %s", p.shape.Fields[f].Name, values[f])
 		}
 	}
-	return key, nil
+	return nil
 }
 
 func (p *plan) markUnchanged(list []byte, values []replication.Value) error {

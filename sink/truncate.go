@@ -28,8 +28,15 @@ func (ss *session) truncate(ctx context.Context, r *raw) error {
 	if err != nil {
 		return err
 	}
+	if r.plan.envelope != nil {
+		if id, wireErr := wire(rec.Value, false, false); wireErr == nil {
+			r.plan = p.topic.keyed(r.plan, id)
+		}
+	}
 	var keep func([]replication.Value) bool
-	if count > 1 {
+	if count > 1 && r.foreign {
+		err = fmt.Errorf("a truncate that Debezium wrote into one of %d partitions: there is no telling which rows of the others came before it", count)
+	} else if count > 1 {
 		keep, err = r.plan.keeper(rec.Topic, rec.Partition, count)
 		if stays := keep; stays != nil {
 			keep = func(key []replication.Value) bool {

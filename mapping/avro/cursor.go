@@ -22,6 +22,7 @@ var (
 	errUUID     = errors.New("text that is not a UUID")
 	errTime     = errors.New("a time of day outside 0 to 24 hours")
 	errRange    = errors.New("a time beyond what microseconds hold")
+	errISO      = errors.New("text that is no date or time in ISO 8601")
 	errNumber   = errors.New("text that is not a decimal number")
 	errOutput   = errors.New("out of proportion to its bytes")
 	errTrailing = errors.New("bytes after the record's end")

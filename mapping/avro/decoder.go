@@ -60,7 +60,16 @@ const (
 	decodeUUIDText
 	decodeUUIDFixed
 	decodeArray
-	decodeGeneric // as JSON
+	decodeGeneric       // as JSON
+	decodeConnectMillis // this and what follows: see compileConnect
+	decodeConnectMicros
+	decodeConnectNanoTime
+	decodeConnectISO
+	decodeConnectDuration
+	decodeConnectBits
+	decodeConnectDecimal
+	decodeConnectPoint
+	decodeConnectLine
 )
 
 // readStep reads one field.
@@ -136,7 +145,10 @@ func compileRead(f *field) (readStep, replication.Column) {
 	if original := f.prop(propName); original != "" {
 		c.Name = original
 	}
-	c.TypeName, c.ID = f.prop(propType), f.prop(propColumn)
+	if t := f.prop(propType); t != "" {
+		c.TypeName = t
+	}
+	c.ID = f.prop(propColumn)
 	c.Missing, c.HasMissing = f.props[propMissing].(string)
 	return s, c
 }
@@ -164,6 +176,9 @@ func compileReadType(n *node, as string) (readStep, replication.Column) {
 	c := replication.Column{}
 	set := func(op decodeOp, kind replication.Kind, bits uint8) {
 		s.op, s.kind, c.Kind, c.Bits = op, kind, kind, bits
+	}
+	if compileConnect(n, &s, &c) {
+		return s, c
 	}
 	switch n.typ {
 	case typeNull:
@@ -326,6 +341,8 @@ func (s *readStep) read(c *cursor, dst *replication.Value, mem *Memory) {
 		w := writer{c: c, strict: true}
 		mem.bytes = w.value(mem.bytes, s.node, 0)
 		*dst = replication.BytesValue(replication.KindJSON, mem.bytes[start:len(mem.bytes):len(mem.bytes)])
+	default:
+		s.readConnect(c, dst, mem)
 	}
 }
 

@@ -108,6 +108,7 @@ type node struct {
 	symbols          []string
 	size             int // of a fixed, in bytes
 	precision, scale int // of a decimal
+	props            map[string]any
 }
 
 type field struct {
@@ -135,7 +136,7 @@ func compile(n *twmb.SchemaNode, namespace string, known map[string]*node) (*nod
 		}
 		return nil, fmt.Errorf("type %s is not defined", n.Type)
 	}
-	d := &node{typ: typ, spelled: n.Type, symbols: n.Symbols, size: n.Size, null: -1}
+	d := &node{typ: typ, spelled: n.Type, symbols: n.Symbols, size: n.Size, null: -1, props: n.Props}
 	d.logical = logicals[n.LogicalType][typ]
 	switch d.logical {
 	case logicalDecimal:
