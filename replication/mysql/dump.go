@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	gomysql "github.com/go-mysql-org/go-mysql/mysql"
 
@@ -56,6 +57,22 @@ func (c *Config) takeID(ctx context.Context, conn *conn) error {
 		}
 	}
 	return nil
+}
+
+// giveUpID ends a connection that was closed on this side, if it still holds the
+// server id: a server that has nothing to send notices late.
+func (c *Config) giveUpID(connection uint32) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	s := newSession(c)
+	defer s.close()
+	rows, err := s.query(ctx, fmt.Sprintf("SELECT IS_USED_LOCK('cdc.server_id.%d') = %d", c.ServerID, connection))
+	if err == nil && rows[0][0].text == "1" {
+		_, err = s.query(ctx, fmt.Sprintf("KILL %d", connection))
+	}
+	if err != nil {
+		c.Logger.Debug("the server was not told that the connection is closed", "error", err)
+	}
 }
 
 // verifyPlace refuses a place from which the server cannot send everything.

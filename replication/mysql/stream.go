@@ -214,7 +214,10 @@ func (s *stream) connection(ctx context.Context, up func()) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() {
+		c.Close()
+		s.cfg.giveUpID(c.GetConnectionID())
+	}()
 	if err := s.cfg.prepareDump(ctx, c, &s.reader.done); err != nil {
 		return err
 	}

@@ -1,0 +1,248 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"cdc/internal/services"
+	"cdc/internal/servicetest"
+	"cdc/replication"
+	"cdc/secret"
+)
+
+// ownServer starts a server that nobody else has, and removes it when t ends.
+func ownServer(t *testing.T, version string, settings map[string]string) *services.Server {
+	t.Helper()
+	home, err := services.Find(os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := home.MySQL(servicetest.Name(t, "own-"+version), services.MySQL{Version: version, Settings: settings})
+	t.Cleanup(func() {
+		if err := s.Remove(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func ownDatabase(t *testing.T, s *services.Server) string {
+	t.Helper()
+	servicetest.MySQLExec(t, s.Address(), "CREATE DATABASE app CHARACTER SET utf8mb4")
+	return s.Address() + "app"
+}
+
+// TestFailover: the position of one server goes on at another that has
+// replicated from it, in the same open source.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{services.MySQL9, services.MariaDB118} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			first, second := ownServer(t, version, nil), ownServer(t, version, nil)
+			one, err := url.Parse(first.Address())
+			if err != nil {
+				t.Fatal(err)
+			}
+			two, err := url.Parse(second.Address())
+			if err != nil {
+				t.Fatal(err)
+			}
+			follow := []string{
+				fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = %s, SOURCE_USER = 'cdc', SOURCE_PASSWORD = 'cdc', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1, SOURCE_SSL = 1", one.Port()),
+				"START REPLICA",
+			}
+			if version == services.MariaDB118 {
+				follow = []string{
+					fmt.Sprintf("CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = %s, MASTER_USER = 'cdc', MASTER_PASSWORD = 'cdc', MASTER_USE_GTID = slave_pos, MASTER_SSL_VERIFY_SERVER_CERT = 0", one.Port()),
+					"START SLAVE",
+				}
+			}
+			cfg, exec := configAt(t, ownDatabase(t, first), "f")
+			exec("CREATE TABLE f (id INT PRIMARY KEY, s VARCHAR(20))", "INSERT INTO f VALUES (1, 'one')")
+			servicetest.MySQLExec(t, second.Address(), follow...)
+			one.User, one.Path = url.UserPassword("cdc", "cdc"), "/"
+			one.Host += "," + two.Host
+			cfg.URL = secret.New(one.String())
+			cfg.IDWait = time.Minute
+			r := openSource(t, cfg)
+			wantRows(t, r.take(1), `read f  > 1 "one"`)
+			exec("INSERT INTO f VALUES (2, 'two')")
+			wantRows(t, r.take(1), `insert f  > 2 "two"`)
+			// The last one is read from the second server: it must have come there.
+			exec("INSERT INTO f VALUES (3, 'three')")
+			awaitRow(t, second.Address(), "SELECT s FROM app.f WHERE id = 3")
+			if err := first.Kill(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			stop := "STOP REPLICA"
+			if version == services.MariaDB118 {
+				stop = "STOP SLAVE"
+			}
+			servicetest.MySQLExec(t, second.Address()+"app", stop, "INSERT INTO f VALUES (4, 'four')", "UPDATE f SET s = 'new' WHERE id = 1")
+			wantRows(t, r.take(3), `insert f  > 3 "three"`, `insert f  > 4 "four"`, `update f 1 "one" > 1 "new"`)
+		})
+	}
+}
+
+func awaitRow(t *testing.T, address, sql string) {
+	t.Helper()
+	conn, err := servicetest.MySQLConn(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		r, err := conn.Execute(sql)
+		if err == nil && r.RowNumber() > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s finds nothing: %v", sql, err)
+		}
+	}
+}
+
+// TestPurged: log that is gone is refused with exactly what is missing, or read
+// again where that was chosen.
+func TestPurged(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, version string
+		settings      map[string]string
+		missing       func(first, last string) string
+	}{
+		{"GTID", services.MySQL9, nil, func(first, last string) string {
+			server, a, _ := strings.Cut(first, ":")
+			_, b, _ := strings.Cut(last, ":")
+			return "transactions " + server + ":" + a + "-" + b + " are purged"
+		}},
+		{"domains", services.MariaDB118, nil, func(first, last string) string { return "transactions " + first + " to " + last + " are purged" }},
+		{"file", services.MySQL80, map[string]string{"gtid-mode": "OFF", "enforce-gtid-consistency": "OFF"}, func(string, string) string { return "the log from binlog." }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			server := ownServer(t, c.version, c.settings)
+			cfg, exec := configAt(t, ownDatabase(t, server), "p")
+			exec("CREATE TABLE p (id INT PRIMARY KEY, v INT)", "INSERT INTO p VALUES (1, 1)")
+			r := openSource(t, cfg)
+			wantRows(t, r.take(1), "read p  > 1 1")
+			r.close()
+			cfg.From = r.pos
+			exec("INSERT INTO p VALUES (2, 2)", "INSERT INTO p VALUES (3, 3)", "FLUSH BINARY LOGS")
+			// First as it should be, to learn what is then missing.
+			r = openSource(t, cfg)
+			rows := r.take(2)
+			wantRows(t, rows, "insert p  > 2 2", "insert p  > 3 3")
+			r.close()
+			files := r.askServer(t, cfg, "SHOW BINARY LOGS")
+			last := files[len(files)-1][0].text
+			exec("PURGE BINARY LOGS TO '"+last+"'", "INSERT INTO p VALUES (4, 4)", "DELETE FROM p WHERE id = 2")
+			_, err := Open(t.Context(), cfg)
+			wantRefusal(t, err, c.missing(rows[0].tx, rows[1].tx), "on_purged: snapshot")
+			if !strings.Contains(fmt.Sprint(Check(t.Context(), cfg)), c.missing(rows[0].tx, rows[1].tx)) {
+				t.Errorf("check finds %v", Check(t.Context(), cfg))
+			}
+			cfg.OnPurged = OnPurgedSnapshot
+			r = openSource(t, cfg)
+			wantRows(t, r.take(3), "read p  > 1 1", "read p  > 3 3", "read p  > 4 4")
+			exec("INSERT INTO p VALUES (5, 5)")
+			wantRows(t, r.take(1), "insert p  > 5 5")
+		})
+	}
+}
+
+// askServer asks the server over a connection of its own.
+func (r *reading) askServer(t *testing.T, cfg Config, sql string) [][]cell {
+	t.Helper()
+	cfg, err := cfg.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSession(&cfg)
+	defer s.close()
+	rows, err := s.query(t.Context(), sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// TestServerSettings: what keeps the server's log from being read is refused,
+// with the statement that mends it.
+func TestServerSettings(t *testing.T) {
+	t.Parallel()
+	t.Run("no log", func(t *testing.T) {
+		t.Parallel()
+		for _, version := range []string{services.MySQL80, services.MariaDB118} {
+			server := ownServer(t, version, map[string]string{"skip-log-bin": "", "log-slave-updates": "OFF"})
+			cfg, exec := configAt(t, ownDatabase(t, server), "t")
+			exec("CREATE TABLE t (id INT PRIMARY KEY)")
+			_, err := Open(t.Context(), cfg)
+			wantRefusal(t, err, "log_bin is OFF", "--log-bin")
+		}
+	})
+	for _, version := range []string{services.MySQL9, services.MariaDB118} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			server := ownServer(t, version, map[string]string{"binlog-row-metadata": "MINIMAL", "binlog-row-image": "MINIMAL"})
+			cfg, exec := configAt(t, ownDatabase(t, server), "t")
+			exec("CREATE TABLE t (id INT PRIMARY KEY, a INT)", "CREATE TABLE n (a INT, b INT)")
+			_, err := Open(t.Context(), cfg)
+			wantRefusal(t, err, "binlog_row_metadata is MINIMAL", "SET GLOBAL binlog_row_metadata = FULL")
+			exec("SET GLOBAL binlog_row_metadata = FULL", "SET GLOBAL binlog_format = STATEMENT")
+			_, err = Open(t.Context(), cfg)
+			wantRefusal(t, err, "binlog_format is STATEMENT", "SET GLOBAL binlog_format = ROW")
+			exec("SET GLOBAL binlog_format = ROW")
+			keyed := cfg
+			keyed.Tables = []TableConfig{{Schema: "app", Name: "t", Key: []string{"a"}}}
+			_, err = Open(t.Context(), keyed)
+			wantRefusal(t, err, `column "a" of the key is not logged`, "SET GLOBAL binlog_row_image = FULL")
+			findings := fmt.Sprint(Check(t.Context(), cfg))
+			if !strings.Contains(findings, "binlog_row_image is MINIMAL") {
+				t.Errorf("check finds %s", findings)
+			}
+			// In the middle of the log.
+			r := openSource(t, changesOnly(cfg))
+			exec("INSERT INTO t VALUES (1, 1)")
+			wantRows(t, r.take(1), "insert t  > 1 1")
+			exec("SET GLOBAL binlog_row_metadata = MINIMAL", "INSERT INTO t VALUES (2, 2)")
+			wantRefusal(t, r.fails(), "without its column names", "SET GLOBAL binlog_row_metadata = FULL")
+			exec("SET GLOBAL binlog_row_metadata = FULL", "SET GLOBAL server_id = "+fmt.Sprint(ServerID("same")))
+			cfg.Name = "same"
+			_, err = Open(t.Context(), cfg)
+			wantRefusal(t, err, "the server itself has the server id", "server_id in the configuration")
+		})
+	}
+}
+
+// TestAnotherServer: a position without GTIDs means nothing on another server.
+func TestAnotherServer(t *testing.T) {
+	t.Parallel()
+	server := ownServer(t, services.MySQL80, map[string]string{"gtid-mode": "OFF", "enforce-gtid-consistency": "OFF"})
+	cfg, exec := configAt(t, ownDatabase(t, server), "t")
+	exec("CREATE TABLE t (id INT PRIMARY KEY)")
+	cfg.From = replication.Position(`{"file":"binlog.000001:4","server":"00000000-0000-0000-0000-000000000000","tables":{"app.t":"done"}}`)
+	_, err := Open(t.Context(), cfg)
+	wantRefusal(t, err, "is one in the log of server 00000000-0000-0000-0000-000000000000", "new snapshot")
+	cfg.From = ""
+	r := openSource(t, cfg)
+	exec("INSERT INTO t VALUES (1)", "FLUSH BINARY LOGS", "INSERT INTO t VALUES (2)")
+	rows := r.take(2)
+	wantRows(t, rows, "insert t  > 1", "insert t  > 2")
+	if rows[0].tx != rows[0].commit || !strings.HasPrefix(rows[1].tx, "binlog.000") {
+		t.Errorf("transactions are called %s and %s", rows[0].tx, rows[1].tx)
+	}
+	r.close()
+	cfg.From = r.pos
+	exec("INSERT INTO t VALUES (3)")
+	wantRows(t, openSource(t, cfg).take(1), "insert t  > 3")
+}
