@@ -78,6 +78,25 @@ func TestTwoPhase(t *testing.T) {
 				t.Error(diff)
 			}
 
+			// The same while they are in progress.
+			large := mustOpen(t, d.eager(d.stream("t")))
+			r = &tape{t: t, s: large}
+			d.exec(`BEGIN; INSERT INTO t SELECT g, repeat('x', 500) FROM generate_series(1000, 1999) g;
+				SAVEPOINT a; INSERT INTO t SELECT g, repeat('x', 500) FROM generate_series(2000, 2999) g; ROLLBACK TO a; PREPARE TRANSACTION 'first'`)
+			d.exec(`BEGIN; INSERT INTO t SELECT g, repeat('x', 500) FROM generate_series(3000, 3999) g; PREPARE TRANSACTION 'second'`)
+			d.exec(`ROLLBACK PREPARED 'second'`)
+			d.exec(`INSERT INTO t VALUES (6, 'plain')`)
+			r.want(`0 insert t after id=6 s="plain"`)
+			d.exec(`COMMIT PREPARED 'first'`)
+			d.exec(`INSERT INTO t VALUES (7, 'plain')`)
+			r.until(func() bool { return len(r.rows) >= 1002 })
+			if got := r.rows[1000][:27] + " " + r.rows[1001]; got != `999 insert t after id=1999  0 insert t after id=7 s="plain"` {
+				t.Error(got)
+			}
+			if n := begun(large); n == 0 { // 18 looks whether a transaction is aborted before it sends it
+				t.Error("no transaction came in progress")
+			}
+
 			other := d.stream("t")
 			d.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput', false, true)`, other.Slot)
 			wantRefusal(t, other, `slot "`+other.Slot+`" was made with two_phase`, "configure another slot name")
