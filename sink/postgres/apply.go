@@ -55,6 +55,9 @@ func (w *Writer) transact(ctx context.Context, group string, offsets []sink.Offs
 			t := &tx{careful: careful}
 			atCommit, err := w.try(ctx, group, offsets, t, immediate, body, tables)
 			followed, alterErr := w.allowNull(ctx, err, tables)
+			if !followed && alterErr == nil {
+				followed, alterErr = w.addLabels(ctx, err, tables)
+			}
 			switch {
 			case err == nil:
 				return nil

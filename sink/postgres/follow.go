@@ -208,6 +208,9 @@ func (l *loader) hint(err error) error {
 	if _, ddl := l.w.notNull(err, []sink.Rows{*l.rows}); ddl != "" {
 		return fmt.Errorf("%w; to let the target take it: %s, or alter_columns: true", err, ddl)
 	}
+	if noLabel(err) {
+		return fmt.Errorf("%w; to let the target take it: ALTER TYPE … ADD VALUE …, or alter_columns: true", err)
+	}
 	if code := sqlState(err); len(l.p.hints) > 0 && len(code) == 5 && code[:2] == "22" {
 		return fmt.Errorf("%w; columns of the target are not of the types that the topic has: ALTER TABLE %s %s", err, l.p.table, strings.Join(l.p.hints, ", "))
 	}

@@ -286,3 +286,43 @@ func TestHostileSettings(t *testing.T) {
 		t.Errorf("not the same: %s", tg.dump("SELECT * FROM t"))
 	}
 }
+
+// TestLabels: an enum of the target, which the source's has outgrown, gets the
+// label, or the error says what to run; another type's column gets none.
+func TestLabels(t *testing.T) {
+	st, ar := replication.KindString, replication.KindArray
+	moods := field("ms", ar, 0, "mood[]")
+	moods.Elem = st
+	s := shape(id(), field("m", st, 0, "mood"), moods, field("x", st, 0, "text"))
+	enum := func(tg *target) string {
+		return tg.dump("SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = 'mood'::regtype")
+	}
+	const ddl = "CREATE TYPE mood AS ENUM ('sad'); CREATE TABLE t (id bigint PRIMARY KEY, m mood, ms mood[], x mood)"
+	rows := []sink.Row{
+		row(num(1), str("sad"), list(str("sad"), replication.Null), replication.Null),
+		row(num(2), str("o'k"), list(str("very happy"), str("o'k")), str("sad")),
+	}
+	t.Run("added", func(t *testing.T) {
+		tg := newTarget(t, Config{AlterColumns: true})
+		tg.exec(ddl)
+		tg.apply(s, rows...)
+		if got := enum(tg); got != "sad,o'k,very happy" {
+			t.Errorf("labels %s", got)
+		}
+		if got := tg.dump("SELECT m, ms, x FROM t WHERE id = 2"); got != `o'k|{"very happy",o'k}|sad` {
+			t.Errorf("row %s", got)
+		}
+		b := tg.batch(s, row(num(3), str("sad"), list(), str("no mood")))
+		if err := tg.w.Apply(t.Context(), "g", b); !isRowErrors(err) || enum(tg) != "sad,o'k,very happy" {
+			t.Errorf("a text that is no mood: %v, labels %s", err, enum(tg))
+		}
+	})
+	t.Run("not allowed", func(t *testing.T) {
+		tg := newTarget(t, Config{})
+		tg.exec(ddl)
+		err := tg.w.Apply(t.Context(), "g", tg.batch(s, rows...))
+		if !isRowErrors(err) || !strings.Contains(err.Error(), "ADD VALUE") || enum(tg) != "sad" {
+			t.Errorf("%v, labels %s", err, enum(tg))
+		}
+	})
+}
