@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"os"
 	"strconv"
@@ -43,9 +44,7 @@ func ownServer(t *testing.T, p services.Postgres) *services.Server {
 		t.Fatal(err)
 	}
 	settings := map[string]string{"fsync": "off"}
-	for k, v := range p.Settings {
-		settings[k] = v
-	}
+	maps.Copy(settings, p.Settings)
 	p.Settings = settings
 	s := home.Postgres(servicetest.Name(t, fmt.Sprintf("test-%d", p.Major)), p)
 	t.Cleanup(func() {

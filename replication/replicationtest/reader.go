@@ -53,6 +53,7 @@ func describe(c *replication.Change) string {
 		}
 	case replication.OpDelete:
 		b.WriteString(cells(c.Table, c.Before, c.Table.Key))
+	default: // they have no row before
 	}
 	if c.After != nil {
 		all := make([]int, len(c.After))

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +81,7 @@ type Server struct {
 // Run takes each server through all scenarios, and reports a table of them.
 // The tests are called Server/scenario.
 func Run(t *testing.T, servers []Server) {
+	t.Helper()
 	report := newReport(servers)
 	t.Cleanup(func() { report.publish(t) })
 	for column, s := range servers {
@@ -212,20 +214,18 @@ func (r *reader) close() {
 
 var errStopped = errors.New("stopped")
 
+// insert returns the statement; a nil is NULL.
 func insert(table string, values ...any) string {
-	s := "INSERT INTO " + table + " VALUES ("
+	list := make([]string, len(values))
 	for i, v := range values {
-		if i > 0 {
-			s += ", "
-		}
 		switch v := v.(type) {
 		case nil:
-			s += "NULL"
+			list[i] = "NULL"
 		case string:
-			s += "'" + v + "'"
+			list[i] = "'" + v + "'"
 		default:
-			s += fmt.Sprint(v)
+			list[i] = fmt.Sprint(v)
 		}
 	}
-	return s + ")"
+	return "INSERT INTO " + table + " VALUES (" + strings.Join(list, ", ") + ")"
 }

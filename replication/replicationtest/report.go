@@ -17,7 +17,6 @@ type report struct {
 	servers []Server
 	mu      sync.Mutex
 	cells   [][]string // by scenario, by server
-	total   time.Duration
 }
 
 func newReport(servers []Server) *report {

@@ -3,6 +3,7 @@ package replicationtest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -81,9 +82,7 @@ func writer(ctx context.Context, s Session, seed uint64) error {
 			statements = append(statements, "ROLLBACK")
 		} else {
 			statements = append(statements, "COMMIT")
-			for id, exists := range next {
-				there[id] = exists
-			}
+			maps.Copy(there, next)
 		}
 		for _, sql := range statements {
 			if err := s.Exec(context.WithoutCancel(ctx), sql); err != nil {

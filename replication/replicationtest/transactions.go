@@ -272,9 +272,6 @@ func testColumns(w *world) {
 	in := func(s string) string {
 		return strings.NewReplacer("TABLE t ", "TABLE u ", "INTO t ", "INTO u ").Replace(s)
 	}
-	rename = func(table, from, to, definition string) string {
-		return w.Dialect().RenameColumn("u", from, to, definition)
-	}
 	alter[3].sql, alter[5].sql = rename("u", "n", "number", "INT"), rename("u", "m", "n", "BIGINT")
 	for i, a := range alter {
 		if a.sql != "" {
