@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"os"
@@ -102,7 +103,7 @@ const (
 	exactly kind = iota
 	asNumber
 	asDouble
-	asJSON // by the servers' own forms without spaces
+	asJSON // by its values, whatever escapes and spaces
 )
 
 func (k kind) normal(text string) string {
@@ -119,7 +120,14 @@ func (k kind) normal(text string) string {
 			return strconv.FormatFloat(f, 'g', -1, 64)
 		}
 	case asJSON:
-		return strings.ReplaceAll(text, " ", "")
+		d := json.NewDecoder(strings.NewReader(text))
+		d.UseNumber()
+		var v any
+		if d.Decode(&v) == nil {
+			if b, err := json.Marshal(v); err == nil {
+				return string(b)
+			}
+		}
 	}
 	return text
 }
@@ -303,6 +311,87 @@ func TestPostgresToMySQL(t *testing.T) {
 			source, target := newSide(t, "postgres"), newSide(t, version)
 			source.exec(t, "CREATE TYPE mood AS ENUM ('sad', 'ok', 'very happy'); CREATE DOMAIN posint AS integer CHECK (VALUE > 0); CREATE DOMAIN price AS numeric(8,3); CREATE TYPE pair AS (a int, b text); SET TIME ZONE 'UTC'")
 			carry(t, source, target, fromPostgres(strings.HasPrefix(version, "mariadb")))
+		})
+	}
+}
+
+// fromMySQL are MySQL's types with values at their edges, and how each target
+// prints them.
+func fromMySQL(source, target string) []pairColumn {
+	const text = "{}"
+	toPG := target == "postgres"
+	pg := func(pg, my string) string {
+		if toPG {
+			return pg
+		}
+		return my
+	}
+	const stamp, pgStamp = "date_format({}, '%Y-%m-%d %H:%i:%s.%f')", "to_char({}, 'YYYY-MM-DD HH24:MI:SS.US')"
+	const pgUTC = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+	const time, pgTime = "cast(round(time_to_sec(cast({} AS time(0))) * 1000000) AS signed)", "(extract(epoch FROM {}) * 1000000)::bigint::text"
+	list := []pairColumn{
+		{"tinyint", []string{"-128", "127"}, text, text, exactly},
+		{"tinyint unsigned", []string{"255"}, text, text, exactly},
+		{"smallint", []string{"-32768"}, text, text, exactly},
+		{"smallint unsigned", []string{"65535"}, text, text, exactly},
+		{"mediumint", []string{"-8388608"}, text, text, exactly},
+		{"mediumint unsigned", []string{"16777215"}, text, text, exactly},
+		{"int", []string{"-2147483648"}, text, text, exactly},
+		{"int unsigned", []string{"4294967295"}, text, text, exactly},
+		{"bigint", []string{"-9223372036854775808"}, text, text, exactly},
+		{"bigint unsigned", []string{"18446744073709551615", "0"}, text, text, exactly},
+		{"decimal(65,30)", []string{"-12345678901234567890123456789012345.123456789012345678901234567890"}, text, text, exactly},
+		{"decimal(12,2) unsigned", []string{"9999999999.99"}, text, text, exactly},
+		{"float", []string{"0.1", "-3.402823466e38"}, "{} + 0e0", pg("{}::float8::text", "{} + 0e0"), asDouble},
+		{"double", []string{"0.1", "1.7976931348623157e308"}, text, text, asDouble},
+		{"bit(1)", []string{"b'1'", "b'0'"}, "{} + 0", pg("{}::int::text", "{} + 0"), exactly},
+		{"bit(12)", []string{"b'101010101010'"}, "{} + 0", pg(text, "{} + 0"), exactly},
+		{"bit(64)", []string{"x'ffffffffffffffff'"}, "{} + 0", pg(text, "{} + 0"), exactly},
+		{"year", []string{"2155", "1901"}, text, text, exactly},
+		{"date", []string{"'0001-01-01'", "'9999-12-31'"}, "date_format({}, '%Y-%m-%d')", pg("to_char({}, 'YYYY-MM-DD')", "date_format({}, '%Y-%m-%d')"), exactly},
+		{"datetime", []string{"'2026-11-21 12:34:56'"}, stamp, pg(pgStamp, stamp), exactly},
+		{"datetime(6)", []string{"'0001-01-01 00:00:00.000001'", "'9999-12-31 23:59:59.999999'"}, stamp, pg(pgStamp, stamp), exactly},
+		{"timestamp NULL", []string{"'1970-01-01 00:00:01'", "'2038-01-19 03:14:07'"}, stamp, pg(pgUTC, stamp), exactly},
+		{"timestamp(3) NULL", []string{"'2026-11-21 12:34:56.789'"}, stamp, pg(pgUTC, stamp), exactly},
+		{"time", []string{"'838:59:59'", "'-838:59:59'", "'-00:00:01'", "'12:00:00'"}, time, pg(pgTime, time), asNumber},
+		{"time(6)", []string{"'-12:34:56.789012'", "'800:00:00.5'"}, "cast({} AS char)", pg(
+			// as MySQL prints it
+			`CASE WHEN {} < interval '0' THEN '-' ELSE '' END || to_char(greatest({}, -{}), 'FMHH24') || to_char(greatest({}, -{}), ':MI:SS.US')`, "cast({} AS char)"), exactly},
+		{"char(5)", []string{"'ab'", "'ěšč'"}, text, text, exactly},
+		{"varchar(20)", []string{"'trailing  '", "_utf8mb4 0xF09F9880"}, text, text, exactly},
+		{"varchar(20) CHARACTER SET latin1", []string{"'é'"}, text, text, exactly},
+		{"varchar(20) CHARACTER SET cp1250", []string{"'ž'"}, text, text, exactly},
+		{"tinytext", []string{"''", `'quote\' back\\ nl\n'`}, text, text, exactly},
+		{"text", []string{"repeat('x', 60000)"}, text, text, exactly},
+		{"mediumtext", []string{"'m'"}, text, text, exactly},
+		{"longtext", []string{"'l'"}, text, text, exactly},
+		{"binary(4)", []string{"x'01020000'"}, "hex({})", pg("upper(encode({}, 'hex'))", "hex({})"), exactly},
+		{"varbinary(9)", []string{"x'00ff5c27'", "''"}, "hex({})", pg("upper(encode({}, 'hex'))", "hex({})"), exactly},
+		{"blob", []string{"x'00ff5c2700'"}, "hex({})", pg("upper(encode({}, 'hex'))", "hex({})"), exactly},
+		{"longblob", []string{"repeat(x'ff00', 1000)"}, "hex({})", pg("upper(encode({}, 'hex'))", "hex({})"), exactly},
+		{"enum('a','it''s','č')", []string{"'it''s'", "'č'"}, text, text, exactly},
+		{"set('x','y','z')", []string{"'x,z'", "''"}, text, text, exactly},
+		{"json", []string{`'{"a": [1, 2.5, null, true], "b": "c \\u010d"}'`, `'"only text"'`, "'[]'"}, text, pg("{}::jsonb::text", text), asJSON},
+		{"point", []string{"point(1, 2)"}, "hex({})", pg("upper(encode({}, 'hex'))", "hex({})"), exactly},
+		{"geometry", []string{"st_geomfromtext('LINESTRING(0 0, 1.5 1)')"}, "hex({})", pg("upper(encode({}, 'hex'))", "hex({})"), exactly},
+	}
+	if strings.HasPrefix(source, "mariadb") {
+		list = append(list, pairColumn{"uuid", []string{"'6f9619ff-8b86-4011-b42d-00cf4fc964ff'"}, text, text, exactly},
+			pairColumn{"inet6", []string{"'::1'", "'2001:db8::1'"}, text, text, exactly},
+			pairColumn{"inet4", []string{"'10.0.0.1'"}, text, text, exactly})
+	}
+	return list
+}
+
+func TestMySQLTo(t *testing.T) {
+	for _, pair := range [][2]string{
+		{services.MySQL9, "postgres"}, {services.MariaDB118, "postgres"}, {services.MySQL9, services.MySQL9}, {services.MariaDB118, services.MariaDB118},
+		{services.MySQL9, services.MariaDB118}, {services.MariaDB118, services.MySQL9},
+	} {
+		t.Run(pair[0]+" to "+pair[1], func(t *testing.T) {
+			t.Parallel()
+			source, target := newSide(t, pair[0]), newSide(t, pair[1])
+			carry(t, source, target, fromMySQL(pair[0], pair[1]))
 		})
 	}
 }
