@@ -48,7 +48,7 @@ func TestAlign(t *testing.T) {
 			info.Key = append(info.Key, c.Name)
 		}
 		var cols []wireColumn
-		for _, name := range strings.Fields(tt.log) {
+		for name := range strings.FieldsSeq(tt.log) {
 			cols = append(cols, wireColumn{Name: name})
 		}
 		info.align(cols)
