@@ -148,7 +148,7 @@ func (s *Sink) declare(o *object) {
 	optional(o, "mariadb", "A MariaDB target.", &s.MariaDB, (*MySQLSink).declare)
 	o.text("schema", &s.Schema, "Schema of tables for which nothing else is said, and of the table of offsets; with MySQL and MariaDB the database.").note("public; with MySQL and MariaDB the URL's database")
 	o.flag("create_tables", &s.CreateTables, "Create tables that are missing.").defaults("true")
-	o.flag("alter_columns", &s.AlterColumns, "Let columns of a PostgreSQL target follow the source's: rename those that were renamed there, make types wider (integer to bigint, a longer varchar, more digits), drop NOT NULL where NULL comes, give enums of the source's name the labels that come. With false the error of a row that does not fit says what to run.").defaults("true")
+	o.flag("alter_columns", &s.AlterColumns, "Let columns of the target follow the source's: rename those that were renamed there, make types wider (integer to bigint, a longer varchar, more digits), drop NOT NULL where NULL comes, give enums of the source's name the labels that come. With false the error of a row that does not fit says what to run.").defaults("true")
 	o.flag("add_columns", &s.AddColumns, "Add columns that are missing. With false, fields without a column are left out.").defaults("true")
 	o.text("offsets_table", &s.OffsetsTable, "Table of the offsets, in schema; created when absent.").defaults("cdc_offsets")
 	o.choice("on_error", &s.OnError, "What becomes of a record that cannot be applied: stop ends the sink; dead-letter puts it into the dead-letter topic; skip leaves it out, with a line in the log.", "stop", "dead-letter", "skip").defaults("stop")

@@ -184,7 +184,7 @@ type sinkTarget struct {
 func (s *setup) sinkTarget(c config.Sink) sinkTarget {
 	if m := cmp.Or(c.MySQL, c.MariaDB); m != nil {
 		target := sinkmysql.Config{
-			URL: m.URL, CreateTables: c.CreateTables, AddColumns: c.AddColumns,
+			URL: m.URL, CreateTables: c.CreateTables, AddColumns: c.AddColumns, AlterColumns: c.AlterColumns,
 			Schema: c.Schema, OffsetsTable: c.OffsetsTable, Logger: s.log,
 		}
 		if t := m.TLS; t != nil {

@@ -60,6 +60,14 @@ func (w *Writer) transact(ctx context.Context, group string, offsets []sink.Offs
 				return err
 			case isRowErrors(err):
 				return err
+			case errors.Is(err, errNull) && !careful:
+				done, e := w.allowNull(ctx, err)
+				if e != nil {
+					return e
+				}
+				if careful = !done; done {
+					w.forget(tables)
+				}
 			case transient(err):
 				uncertain = uncertain || atCommit
 				return err
@@ -67,9 +75,7 @@ func (w *Writer) transact(ctx context.Context, group string, offsets []sink.Offs
 				careful = true
 			case staleShape(err) && !replanned:
 				replanned = true
-				for _, r := range tables {
-					delete(w.plans, r.Shape)
-				}
+				w.forget(tables)
 			default:
 				return w.explain(err, tables)
 			}
@@ -78,6 +84,13 @@ func (w *Writer) transact(ctx context.Context, group string, offsets []sink.Offs
 			}
 		}
 	})
+}
+
+// forget drops the plans of those tables.
+func (w *Writer) forget(tables []sink.Rows) {
+	for _, r := range tables {
+		delete(w.plans, r.Shape)
+	}
 }
 
 // explain turns what a person must mend into a refusal.

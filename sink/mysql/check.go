@@ -48,7 +48,7 @@ func Check(ctx context.Context, cfg Config) []replication.Finding {
 	if w.cfg.CreateTables {
 		need = append(need, "CREATE")
 	}
-	if w.cfg.AddColumns {
+	if w.cfg.AddColumns || w.cfg.AlterColumns {
 		need = append(need, "ALTER")
 	}
 	var lines []string

@@ -49,6 +49,7 @@ func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 // cellError is a value that a column cannot hold, found before the server saw
 // it.
 type cellError struct {
+	plan   *plan
 	column string // quoted; "" is the row as a whole
 	err    error
 }

@@ -204,7 +204,7 @@ func (l *loader) appendRow(b []byte, cols []column, r int32) ([]byte, error) {
 		}
 		var err error
 		if b, err = cols[i].appendLiteral(b, values[cols[i].field]); err != nil {
-			return b, &cellError{column: cols[i].name, err: err}
+			return b, &cellError{plan: l.p, column: cols[i].name, err: err}
 		}
 	}
 	return append(b, ')'), nil
@@ -220,7 +220,7 @@ func (l *loader) appendMatch(b []byte, key []column, r int32) ([]byte, error) {
 		b = append(append(b, key[i].name...), '=')
 		var err error
 		if b, err = key[i].appendLiteral(b, values[key[i].field]); err != nil {
-			return b, &cellError{column: key[i].name, err: err}
+			return b, &cellError{plan: l.p, column: key[i].name, err: err}
 		}
 	}
 	return b, nil
@@ -252,7 +252,7 @@ func (l *loader) remove(ctx context.Context, ld load) error {
 				b = append(b, ',')
 			}
 			if b, err = ld.cols[0].appendLiteral(b, l.rows.Rows[r].Values[ld.cols[0].field]); err != nil {
-				err = &cellError{column: ld.cols[0].name, err: err}
+				err = &cellError{plan: l.p, column: ld.cols[0].name, err: err}
 			}
 		default:
 			if n > 0 {
@@ -345,7 +345,7 @@ func (l *loader) appendUpdate(b []byte, cols, key []column, r int32) ([]byte, er
 		sep = ","
 		var err error
 		if b, err = c.appendLiteral(b, values[c.field]); err != nil {
-			return b, &cellError{column: c.name, err: err}
+			return b, &cellError{plan: l.p, column: c.name, err: err}
 		}
 	}
 	if sep == "" { // only to see whether the row is there

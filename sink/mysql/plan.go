@@ -65,6 +65,13 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 			return nil, err
 		}
 	}
+	if changed, err := w.follow(ctx, p, catalog); err != nil {
+		return nil, err
+	} else if changed {
+		if catalog, err = w.catalog(ctx, schema, p); err != nil {
+			return nil, err
+		}
+	}
 	if catalog, err = w.addColumns(ctx, schema, p, catalog); err != nil {
 		return nil, err
 	}

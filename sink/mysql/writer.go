@@ -32,8 +32,9 @@ type Config struct {
 	// matter.
 	TLS *TLS
 	// CreateTables allows CREATE TABLE for topics that have none, AddColumns
-	// ALTER TABLE … ADD COLUMN for fields that have none.
-	CreateTables, AddColumns bool
+	// ALTER TABLE … ADD COLUMN for fields that have none, AlterColumns that of
+	// columns which were renamed in the source, became wider or may be NULL.
+	CreateTables, AddColumns, AlterColumns bool
 	// Schema is the database of tables for which a topic names no other, and of
 	// the offsets table. Defaults to the URL's.
 	Schema string

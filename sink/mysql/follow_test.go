@@ -1,0 +1,82 @@
+package mysql
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"cdc/replication"
+	"cdc/sink"
+)
+
+func TestWidened(t *testing.T) {
+	for _, c := range [][3]string{
+		{"int", "bigint", "bigint"}, {"int(11)", "bigint", "bigint"}, {"bigint", "int", ""}, {"int unsigned", "bigint", "bigint"}, {"int unsigned", "int", ""}, {"int", "bigint unsigned", ""},
+		{"int unsigned", "bigint unsigned", "bigint unsigned"}, {"tinyint(1)", "boolean", ""},
+		{"varchar(10)", "varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "varchar(20)"}, {"varchar(20)", "varchar(10)", ""}, {"varchar(20)", "longtext", "longtext"},
+		{"text", "longtext", "longtext"}, {"longtext", "varchar(10)", ""}, {"enum('a')", "longtext", ""}, {"char(5)", "varchar(9)", ""},
+		{"varbinary(9)", "varbinary(16)", "varbinary(16)"}, {"blob", "longblob", "longblob"}, {"binary(16)", "longblob", ""},
+		{"float", "double", "double"}, {"double", "float", ""}, {"int", "double", ""},
+		{"decimal(10,2)", "decimal(12,4)", "decimal(12,4)"}, {"decimal(10,2)", "decimal(6,4)", "decimal(12,4)"}, {"decimal(65,30)", "decimal(12,2)", ""}, {"decimal(65,0)", "decimal(65,30)", ""},
+		{"bigint", "decimal(65,30)", "decimal(65,30)"}, {"bigint", "decimal(12,2)", ""},
+		{"datetime", "datetime(6)", "datetime(6)"}, {"datetime(6)", "datetime(3)", ""}, {"time(3)", "time(6)", "time(6)"}, {"date", "datetime(6)", ""},
+		{"json", "longtext", ""}, {"", "int", ""},
+	} {
+		if got := widened(c[0], c[1]); got != c[2] {
+			t.Errorf("%s and %s: got %q, want %q", c[0], c[1], got, c[2])
+		}
+	}
+}
+
+// TestColumnsFollow: wider types, a new name, NULL, and what else is said of the
+// columns stays.
+func TestColumnsFollow(t *testing.T) {
+	each(t, newest, func(t *testing.T, version string) {
+		tg := newTarget(t, version, Config{AddColumns: true, AlterColumns: true})
+		tg.exec("CREATE TABLE t (id int NOT NULL PRIMARY KEY, note varchar(5) CHARACTER SET latin1 NOT NULL DEFAULT 'a,`b`' COMMENT 'it''s, kept', amount decimal(5,2), old varchar(20), at datetime)",
+			"INSERT INTO t VALUES (1, 'one', 1.25, 'kept', '2026-01-01')")
+		renamed := field("new", kStr, 0, "character varying(20)")
+		renamed.Aliases = []string{"older", "old"}
+		amount := field("amount", kDec, 0, "numeric(12,4)")
+		amount.Precision, amount.Scale = 12, 4
+		s := shape(id(), field("note", kStr, 0, "character varying(40)"), amount, renamed, field("at", kStamp, 0, "timestamp without time zone"))
+		tg.apply(s, row(num(1<<40), str(strings.Repeat("n", 40)), bytesOf(kDec, "12345678.1234"), str("new"), micros(kStamp, 1)))
+		if got := tg.dump("SELECT id, note, amount, new, at FROM t ORDER BY id"); got != "1|one|1.2500|kept|2026-01-01 00:00:00.000000\n1099511627776|"+strings.Repeat("n", 40)+"|12345678.1234|new|1970-01-01 00:00:00.000001" {
+			t.Errorf("got\n%s", got)
+		}
+		about := func() string {
+			return tg.dump("SELECT COLUMN_TYPE, CHARACTER_SET_NAME, IS_NULLABLE, trim(BOTH '''' FROM COLUMN_DEFAULT), COLUMN_COMMENT FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = database() AND TABLE_NAME = 't' AND COLUMN_NAME = 'note'")
+		}
+		if got := about(); got != "varchar(40)|latin1|NO|a,`b`|it's, kept" {
+			t.Errorf("the column is %s", got)
+		}
+		tg.apply(s, row(num(2), replication.Null, replication.Null, replication.Null, replication.Null))
+		if got := tg.dump("SELECT note FROM t WHERE id = 2"); got != "NULL" {
+			t.Errorf("got %s", got)
+		}
+		if got := about(); got != "varchar(40)|latin1|YES|a,`b`|it's, kept" {
+			t.Errorf("the column is %s", got)
+		}
+		// What has a wider column than the topic is left alone.
+		plans := len(tg.w.plans)
+		narrow := shape(id(), field("note", kStr, 0, "character varying(3)"))
+		tg.apply(narrow, row(num(3), str("n")))
+		if got := about(); !strings.HasPrefix(got, "varchar(40)") || len(tg.w.plans) != plans+1 {
+			t.Errorf("the column is %s", got)
+		}
+	})
+}
+
+func TestColumnsThatMayNotFollow(t *testing.T) {
+	each(t, newest, func(t *testing.T, version string) {
+		tg := newTarget(t, version, Config{})
+		tg.exec("CREATE TABLE t (id bigint PRIMARY KEY, note varchar(5) NOT NULL)")
+		s := shape(id(), field("note", kStr, 0, "character varying(40)"))
+		for _, v := range []replication.Value{str("too long"), replication.Null} {
+			err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(num(1), str("a")), row(num(2), v)))
+			if bad, ok := errors.AsType[sink.RowErrors](err); !ok || len(bad) != 1 || bad[0].Index != 1 {
+				t.Errorf("%v: got %v", v, err)
+			}
+		}
+	})
+}
