@@ -65,44 +65,55 @@ func (u userTypes) sqlType(c replication.Column) string {
 	return kindType(c)
 }
 
-// userTypeSQL asks for a type by its name; of two names the first that is one
-// counts. A row type of a table is none that a column should have, a domain that
-// is NOT NULL cannot be added to a table with rows, and the built-in types that
-// can be used are those of typeGrammar.
-const userTypeSQL = `SELECT format_type(t.oid, -1) FROM unnest($1::text[]) WITH ORDINALITY n(name, i), pg_type t
-WHERE t.oid = to_regtype(n.name) AND t.typtype IN ('b', 'c', 'd', 'e', 'm', 'r') AND t.typcategory <> 'A' AND NOT t.typnotnull
+// userTypeSQL asks for a type by its name. A row type of a table is none that a
+// column should have, a domain that is NOT NULL cannot be added to a table with
+// rows, and the built-in types that can be used are those of typeGrammar.
+const userTypeSQL = `SELECT format_type(t.oid, -1) FROM pg_type t
+WHERE t.oid = to_regtype($1) AND t.typtype IN ('b', 'c', 'd', 'e', 'm', 'r') AND t.typcategory <> 'A' AND NOT t.typnotnull
   AND (t.typrelid = 0 OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
-  AND t.typnamespace <> 'pg_catalog'::regnamespace AND has_type_privilege(t.oid, 'USAGE') ORDER BY i LIMIT 1`
+  AND t.typnamespace <> 'pg_catalog'::regnamespace AND has_type_privilege(t.oid, 'USAGE')`
 
 // learnTypes looks up the types that the shape's columns have in the source and
 // that are not PostgreSQL's own.
 func (w *Writer) learnTypes(ctx context.Context, s *sink.Shape) error {
-	var all []string
-	for _, f := range s.Fields {
-		all = append(all, f.TypeName, f.BaseType)
+	if w.types == nil {
+		w.types = userTypes{}
 	}
-	for _, name := range all {
-		m := userGrammar.FindStringSubmatch(name)
-		if m == nil || typeGrammar.MatchString(name) || w.types[m[1]] != "" {
-			continue
-		}
-		// The source prints the schema when its search_path does not have it.
-		names := []string{m[1]}
-		if bare := bareName.FindString(m[1]); bare != m[1] {
-			names = append(names, bare)
-		}
-		rows, err := w.query(ctx, userTypeSQL, textArray(names))
-		if err != nil {
-			return fmt.Errorf("look up type %s: %w", m[1], err)
-		}
-		if w.types == nil {
-			w.types = userTypes{}
-		}
-		if w.types[m[1]] = ""; len(rows) > 0 {
-			w.types[m[1]] = string(rows[0][0])
+	asked := map[string]bool{}
+	for _, f := range s.Fields {
+		for _, name := range []string{f.TypeName, f.BaseType} {
+			m := userGrammar.FindStringSubmatch(name)
+			if m == nil || typeGrammar.MatchString(name) || w.types[m[1]] != "" || asked[m[1]] {
+				continue
+			}
+			asked[m[1]] = true
+			// The source prints the schema when its search_path does not have it.
+			found, err := w.lookUpType(ctx, m[1])
+			if bare := bareName.FindString(m[1]); err == nil && found == "" && bare != m[1] {
+				found, err = w.lookUpType(ctx, bare)
+			}
+			if err != nil {
+				return err
+			}
+			w.types[m[1]] = found
 		}
 	}
 	return nil
+}
+
+// lookUpType returns the target's name of a type, "" when it has none, or none
+// that this role may use.
+func (w *Writer) lookUpType(ctx context.Context, name string) (string, error) {
+	rows, err := w.query(ctx, userTypeSQL, name)
+	switch {
+	case sqlState(err) == noPrivilege: // on its schema
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("look up type %s: %w", name, err)
+	case len(rows) == 0:
+		return "", nil
+	}
+	return string(rows[0][0]), nil
 }
 
 // bareName matches the last part of a qualified name.

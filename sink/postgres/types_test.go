@@ -248,6 +248,17 @@ boxes box[]`
 	if got, want := tg.dump("SELECT * FROM t"), `1|"k"=>NULL, "a\"b"=>"\\"|"k"=>"v"|b c|{"b c",NULL}|(1,"a""b,")|(1)|7|(3,4),(1,2)|some label|{x,NULL}|pg_class|nobody=r/nobody|bad|(3,4),(1,2)|{(3,4),(1,2);(1,1),(0,0)}`; got != want {
 		t.Errorf("row:\n%s\nwant:\n%s", got, want)
 	}
+	// A type in a schema that the role may not look into is none.
+	role := tg.dump("SELECT current_database()") + "_role"
+	tg.exec(`CREATE ROLE ` + role)
+	t.Cleanup(func() { tg.exec(`DROP ROLE ` + role) })
+	tg.must(tg.w.exec(t.Context(), `SET ROLE `+role))
+	for name, want := range map[string]string{`"we.ird"."Mo""od"`: "", "pair": "pair"} {
+		if got, err := tg.w.lookUpType(t.Context(), name); err != nil || got != want {
+			t.Errorf("type %s of a foreign role: %q, %v", name, got, err)
+		}
+	}
+	tg.must(tg.w.exec(t.Context(), `RESET ROLE`))
 	// A sink that starts later finds nothing to alter.
 	again, err := Open(t.Context(), Config{URL: secret.New(tg.url), AlterColumns: true})
 	tg.must(err)
