@@ -58,9 +58,10 @@ func (pl *planner) follow(id tableID, t *replication.Table, cfg *TableConfig) {
 		return
 	}
 	before := known[len(known)-1]
-	for i := range min(len(t.Columns), len(before.Columns)) {
-		was, is := &before.Columns[i], &t.Columns[i]
-		if was.TypeName != is.TypeName || t.Column(was.Name) >= 0 || before.Column(is.Name) >= 0 {
+	for i := range t.Columns {
+		is := &t.Columns[i]
+		was := formerly(before, t, i)
+		if was == nil || was.Name == is.Name {
 			continue
 		}
 		if !slices.Contains(cfg.Exclude, was.Name) && !slices.Contains(pl.hidden[id], was.Name) || slices.Contains(pl.hidden[id], is.Name) {
@@ -69,6 +70,26 @@ func (pl *planner) follow(id tableID, t *replication.Table, cfg *TableConfig) {
 		pl.hidden[id] = append(pl.hidden[id], is.Name)
 		pl.log.Warn("an excluded column was renamed: it stays excluded; rename it in the configuration, too", "table", t.String(), "from", was.Name, "to", is.Name)
 	}
+}
+
+// formerly returns the column of before that t's column i was, nil if there is
+// none: by its identity or, where a source does not tell that, by its place, if
+// both names are in one version only.
+func formerly(before, t *replication.Table, i int) *replication.Column {
+	is := &t.Columns[i]
+	if is.ID != "" {
+		if j := slices.IndexFunc(before.Columns, func(c replication.Column) bool { return c.ID == is.ID }); j >= 0 {
+			return &before.Columns[j]
+		}
+	}
+	if i >= len(before.Columns) {
+		return nil
+	}
+	was := &before.Columns[i]
+	if was.TypeName != is.TypeName || t.Column(was.Name) >= 0 || before.Column(is.Name) >= 0 || was.ID != "" && is.ID != "" {
+		return nil
+	}
+	return was
 }
 
 // plan returns the plan of t. Its error is a *replication.Refusal, or ctx's.

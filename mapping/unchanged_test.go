@@ -40,3 +40,15 @@ func TestUnchangedPolicies(t *testing.T) {
 		t.Errorf("%d records, want 2", len(got))
 	}
 }
+
+// TestExcludedColumnIsFollowedByIdentity: renamed and retyped, while a column
+// before it was dropped.
+func TestExcludedColumnIsFollowedByIdentity(t *testing.T) {
+	before := numbered(orders(), "9.1", "9.2", "9.3")
+	after := numbered(orders(), "9.1", "9.2", "9.3")
+	after.Columns = append(after.Columns[:1:1], after.Columns[2])
+	after.Columns[1].Name, after.Columns[1].TypeName = "area", "character varying(9)"
+	got := mapRows(t, mapping.Config{Tables: []mapping.TableConfig{{Schema: "public", Name: "orders", Exclude: []string{"region"}}}},
+		insert(before, 0, num(1), str("a"), str("secret")), insert(after, 1, num(2), str("secret")))
+	equalFields(t, got[1].Value, fields{"id": int64(2)})
+}
