@@ -71,11 +71,31 @@ func (i *inspection) makeFailover(ctx context.Context, repl *pgconn.PgConn) erro
 	return nil
 }
 
-// A timeline is one server's part of the log; a standby that is promoted begins
-// the next, at a place that it may reach before it had all that its primary
-// wrote. What was read beyond that place happened on no server that is left,
-// and the new server has other changes there, which would be skipped: PostgreSQL
-// manual, "Timelines" in "Continuous Archiving and Point-in-Time Recovery".
+// timeline names one server's part of the log: its cluster (the system
+// identifier that initdb gave it, which its standbys share) and the number that
+// every promotion raises. A standby begins its own at a place that it may reach
+// before it had all that its primary wrote. What was read beyond that place
+// happened on no server that is left, and the new server has other changes
+// there, which would be skipped: PostgreSQL manual, "Timelines" in "Continuous
+// Archiving and Point-in-Time Recovery". The zero timeline is unknown.
+type timeline struct {
+	System string
+	Number int32
+}
+
+func (t timeline) String() string { return t.System + "/" + strconv.Itoa(int(t.Number)) }
+
+func parseTimeline(s string) (timeline, error) {
+	if s == "" {
+		return timeline{}, nil
+	}
+	system, number, _ := strings.Cut(s, "/")
+	n, err := strconv.ParseInt(number, 10, 32)
+	if err != nil || n <= 0 || system == "" {
+		return timeline{}, fmt.Errorf("timeline %q has no form that is known", s)
+	}
+	return timeline{system, int32(n)}, nil
+}
 
 // identify learns the server's timeline, and refuses a checkpoint of another.
 func (i *inspection) identify(ctx context.Context, repl *pgconn.PgConn) (err error) {
@@ -84,6 +104,9 @@ func (i *inspection) identify(ctx context.Context, repl *pgconn.PgConn) (err err
 		from = *i.from
 	}
 	i.timeline, err = followTimeline(ctx, repl, from.Timeline, from.LSN)
+	if err == nil && from.Timeline.System != "" && from.Timeline.System != i.timeline.System {
+		i.cfg.Logger.Warn("the checkpoint is of another cluster: this is right after pg_upgrade only", "was", from.Timeline.String(), "is", i.timeline.String())
+	}
 	return err
 }
 
@@ -99,15 +122,15 @@ func (s *stream) follow(ctx context.Context, conn *pgconn.PgConn) error {
 	if p := s.dec.partCommit; p != 0 {
 		reach = max(reach, p+1) // a part of the transaction that this record commits was handed out
 	}
-	timeline, err := followTimeline(ctx, conn, s.timeline, reach)
-	if err != nil || timeline == s.timeline {
+	now, err := followTimeline(ctx, conn, s.timeline, reach)
+	if err != nil || now == s.timeline {
 		return err
 	}
-	s.log.Info("the server is on another timeline", "was", s.timeline, "is", timeline)
+	s.log.Info("the server is on another timeline", "was", s.timeline.String(), "is", now.String())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.timeline = timeline
-	s.positions = newPositionText(timeline, s.snapshots, s.oids)
+	s.timeline = now
+	s.positions = newPositionText(now, s.snapshots, s.oids)
 	return nil
 }
 
@@ -126,41 +149,43 @@ func (c *Config) awaitsPromotion(slot *slotInfo) bool {
 	})
 }
 
-// currentTimeline asks for the server's timeline.
-func currentTimeline(ctx context.Context, repl *pgconn.PgConn) (int32, error) {
+// followTimeline returns the server's timeline. It refuses when the log up to
+// lsn, which was read on the timeline from, is not all part of it. Of a cluster
+// with another identifier nothing can be said: pg_upgrade makes one, whose log
+// goes on where the old one's ended.
+func followTimeline(ctx context.Context, repl *pgconn.PgConn, from timeline, lsn pglogrepl.LSN) (timeline, error) {
 	system, err := pglogrepl.IdentifySystem(ctx, repl)
 	if err != nil {
-		return 0, fmt.Errorf("identify the server: %w", err)
+		return timeline{}, fmt.Errorf("identify the server: %w", err)
 	}
-	return system.Timeline, nil
-}
-
-// followTimeline returns the server's timeline. It refuses when the log up to
-// lsn, which was read on the timeline from (0: unknown), is not all part of it.
-func followTimeline(ctx context.Context, repl *pgconn.PgConn, from int32, lsn pglogrepl.LSN) (int32, error) {
-	now, err := currentTimeline(ctx, repl)
-	// An upgrade by pg_upgrade begins again with 1.
-	if err != nil || from == 0 || now <= from {
-		return now, err
+	now := timeline{system.SystemID, system.Timeline}
+	if now.System != from.System || now.Number == from.Number {
+		return now, nil
 	}
-	history, err := pglogrepl.TimelineHistory(ctx, repl, now)
+	if now.Number < from.Number {
+		return now, &replication.Refusal{
+			Problem: fmt.Sprintf("the checkpoint %s is of timeline %d, and this server is still on timeline %d: it is a primary that was replaced, or one restored to an earlier time", lsn, from.Number, now.Number),
+			Remedy:  "point the URL at the server that took over, and stop this one; or run cdc drop and start again with a new snapshot",
+		}
+	}
+	history, err := pglogrepl.TimelineHistory(ctx, repl, now.Number)
 	if err != nil {
-		return 0, fmt.Errorf("read the history of timeline %d: %w", now, err)
+		return now, fmt.Errorf("read the history of timeline %d: %w", now.Number, err)
 	}
-	end, err := timelineEnd(history.Content, from)
+	end, err := timelineEnd(history.Content, from.Number)
 	if err != nil {
-		return 0, fmt.Errorf("read the history of timeline %d: %w", now, err)
+		return now, fmt.Errorf("read the history of timeline %d: %w", now.Number, err)
 	}
 	switch {
 	case end == 0:
-		return 0, &replication.Refusal{
-			Problem: fmt.Sprintf("the checkpoint %s is of timeline %d, which is not in the history of this server's timeline %d: this is another server, or one restored to an earlier time", lsn, from, now),
+		return now, &replication.Refusal{
+			Problem: fmt.Sprintf("the checkpoint %s is of timeline %d, which is not in the history of this server's timeline %d: this is another server, or one restored to an earlier time", lsn, from.Number, now.Number),
 			Remedy:  "point the URL at the right server, or run cdc drop and start again with a new snapshot",
 		}
 	case lsn > end:
-		return 0, &replication.Refusal{
+		return now, &replication.Refusal{
 			Problem: fmt.Sprintf("the server that took over left timeline %d at %s, before the checkpoint %s: %d bytes of log were read that it never had, and its own changes at their place would be missing",
-				from, end, lsn, uint64(lsn-end)),
+				from.Number, end, lsn, uint64(lsn-end)),
 			Remedy: "run cdc drop, then start again: a new snapshot repairs what is missing (rows that were deleted meanwhile are not noticed by a snapshot); " +
 				"name the standbys' physical slots in synchronized_standby_slots so that it does not happen again",
 		}

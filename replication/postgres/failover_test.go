@@ -214,7 +214,7 @@ func TestFailover(t *testing.T) {
 			if n := len(r.rows); n != p.rows {
 				t.Errorf("%d rows came, want %d: %q", n, p.rows, r.rows)
 			}
-			if !strings.Contains(string(r.last), `"timeline":2`) {
+			if !strings.Contains(string(r.last), `/2"`) {
 				t.Errorf("the position is %s", r.last)
 			}
 			mustClose(t, s)
@@ -223,6 +223,14 @@ func TestFailover(t *testing.T) {
 			r = &tape{t: t, s: mustOpen(t, cfg)}
 			// The last Position may lie before the last row.
 			r.until(func() bool { return strings.Contains(strings.Join(r.rows, "\n"), `0 insert t after id=0 s="later"`) })
+			if major == 17 { // the old primary comes back, and does not know that it was replaced
+				if _, err := p.primary.Start(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				openTestDB(t, p.primary.Address()).exec(`INSERT INTO t SELECT g, repeat('more log', 100) FROM generate_series(1000, 2000) g`)
+				cfg.URL = secret.New(p.primary.Address())
+				wantRefusal(t, cfg, "is of timeline 2, and this server is still on timeline 1: it is a primary that was replaced", "point the URL at the server that took over")
+			}
 		})
 	}
 }
@@ -293,6 +301,19 @@ func TestFailoverWithoutSlot(t *testing.T) {
 			t.Errorf("next: %v, want %s", err, want)
 		}
 		return
+	}
+}
+
+func TestParseTimeline(t *testing.T) {
+	for text, want := range map[string]timeline{"": {}, "7406531893456214/3": {"7406531893456214", 3}} {
+		if got, err := parseTimeline(text); err != nil || got != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	for _, bad := range []string{"1", "/1", "x/0", "x/-1", "x/", "x/99999999999"} {
+		if _, err := parseTimeline(bad); err == nil {
+			t.Errorf("%q: no error", bad)
+		}
 	}
 }
 

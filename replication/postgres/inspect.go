@@ -18,7 +18,7 @@ type inspection struct {
 	from   *position // the checkpoint; nil when there is none
 	server serverInfo
 	// timeline is the server's, once identify has asked.
-	timeline int32
+	timeline timeline
 	tables   []tableState     // as cfg.Tables
 	pub      *publicationInfo // nil when there is none of that name
 	slot     *slotInfo        // nil when there is none of that name

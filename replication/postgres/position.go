@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pglogrepl"
@@ -17,13 +16,13 @@ import (
 // stream at LSN, and do not take changes of a table in Tables that committed
 // before its snapshot. It is immutable once it is shared.
 //
-// Its text is JSON: {"lsn":"0/16B3748","timeline":1,"tables":{"public.orders":"0/16B0000"},"oids":{"public.orders":16384}}.
+// Its text is JSON: {"lsn":"0/16B3748","timeline":"7406531893456214/1","tables":{"public.orders":"0/16B0000"},"oids":{"public.orders":16384}}.
 type position struct {
 	// LSN is the end of a commit, or an end of the log that the server named
 	// when nothing was open before it.
 	LSN pglogrepl.LSN
-	// Timeline is the server's timeline that LSN was read on; 0 is unknown.
-	Timeline int32
+	// Timeline is the timeline that LSN was read on.
+	Timeline timeline
 	// Tables holds, by tableKey, the consistent point S of every table whose
 	// snapshot is complete: the snapshot has what transactions did whose commit
 	// record begins before S (Begin.final_lsn < S), the stream the rest.
@@ -48,7 +47,7 @@ func quoteDotted(s string) string {
 
 type positionJSON struct {
 	LSN      string            `json:"lsn"`
-	Timeline int32             `json:"timeline,omitempty"`
+	Timeline string            `json:"timeline,omitempty"`
 	Tables   map[string]string `json:"tables,omitempty"`
 	OIDs     map[string]uint32 `json:"oids,omitempty"`
 }
@@ -63,7 +62,11 @@ func parsePosition(p replication.Position) (position, error) {
 	if err != nil {
 		return position{}, fmt.Errorf("read position %q: %w", string(p), err)
 	}
-	pos := position{LSN: lsn, Timeline: j.Timeline, Tables: make(map[string]pglogrepl.LSN, len(j.Tables)), OIDs: j.OIDs}
+	on, err := parseTimeline(j.Timeline)
+	if err != nil {
+		return position{}, fmt.Errorf("read position %q: %w", string(p), err)
+	}
+	pos := position{LSN: lsn, Timeline: on, Tables: make(map[string]pglogrepl.LSN, len(j.Tables)), OIDs: j.OIDs}
 	for name, text := range j.Tables {
 		if pos.Tables[name], err = pglogrepl.ParseLSN(text); err != nil {
 			return position{}, fmt.Errorf("read position %q: table %s: %w", string(p), name, err)
@@ -80,11 +83,11 @@ func (p position) text() replication.Position {
 // positionText renders positions that differ in their LSN only.
 type positionText struct{ tail string }
 
-func newPositionText(timeline int32, tables map[string]pglogrepl.LSN, oids map[string]uint32) positionText {
+func newPositionText(on timeline, tables map[string]pglogrepl.LSN, oids map[string]uint32) positionText {
 	var b strings.Builder
 	b.WriteByte('"')
-	if timeline != 0 {
-		b.WriteString(`,"timeline":` + strconv.Itoa(int(timeline)))
+	if on != (timeline{}) {
+		b.WriteString(`,"timeline":"` + on.String() + `"`)
 	}
 	if len(tables) == 0 {
 		b.WriteByte('}')

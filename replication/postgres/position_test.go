@@ -20,8 +20,8 @@ func TestPosition(t *testing.T) {
 			position{LSN: 0x16B374D848, Tables: map[string]pglogrepl.LSN{"public.orders": 0x16B0000}},
 		},
 		{
-			`{"lsn":"0/1","timeline":3,"tables":{"public.a":"0/2","public.b":"0/3"},"oids":{"public.a":16384}}`,
-			position{LSN: 1, Timeline: 3, Tables: map[string]pglogrepl.LSN{"public.a": 2, "public.b": 3}, OIDs: map[string]uint32{"public.a": 16384}},
+			`{"lsn":"0/1","timeline":"7406531893456214/3","tables":{"public.a":"0/2","public.b":"0/3"},"oids":{"public.a":16384}}`,
+			position{LSN: 1, Timeline: timeline{"7406531893456214", 3}, Tables: map[string]pglogrepl.LSN{"public.a": 2, "public.b": 3}, OIDs: map[string]uint32{"public.a": 16384}},
 		},
 		{
 			`{"lsn":"0/1","tables":{"\"a.b\".c":"0/2","a.\"b.\"\"c\"":"0/3","ä.ö":"0/4"}}`,

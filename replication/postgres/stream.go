@@ -23,8 +23,8 @@ type streamConfig struct {
 	// from is where to resume: the end of a commit, or a confirmed end of the
 	// log. The server takes it as acknowledged.
 	from pglogrepl.LSN
-	// timeline is the server's that from lies on.
-	timeline int32
+	// timeline is the one that from lies on.
+	timeline timeline
 	// snapshots holds, by tableKey, the consistent points of the tables'
 	// snapshots; it goes into every Position.
 	snapshots map[string]pglogrepl.LSN
