@@ -13,20 +13,32 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"cdc/internal/services"
+	"cdc/internal/servicetest"
 )
 
-// TestKillsOutbox kills the capture of an outbox at random points under load,
-// over and over (CDC_KILLS times, 3 without it; `make kills N=100`). Every
-// committed message arrives, none of a transaction that was rolled back does,
-// and each key's order is kept.
-func TestKillsOutbox(t *testing.T) {
-	n := 3
+// kills is CDC_KILLS, or n without it.
+func kills(t *testing.T, n int) int {
+	t.Helper()
 	if s := os.Getenv("CDC_KILLS"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return n
+}
+
+// TestKillsOutbox kills the capture of an outbox on PostgreSQL, a table with
+// clean-up and messages of the log, at random points under load, over and over
+// (CDC_KILLS times, 3 without it; `make kills N=100`). Every committed message
+// arrives, none of a transaction that was rolled back does, and each key's order
+// is kept.
+func TestKillsOutbox(t *testing.T) {
+	n := kills(t, 3)
 	w := newWorld(t)
 	source, admin := connect(t, w.source), w.admin(t)
 	ddl, stderr, code := command(t, "outbox", "ddl")
@@ -34,7 +46,7 @@ func TestKillsOutbox(t *testing.T) {
 		t.Fatal(stderr)
 	}
 	exec1(t, source, ddl)
-	l := &outboxLoad{url: w.source, topic: w.name + "_events", committed: map[string][]int64{}}
+	l := newOutboxLoad(w.name+"_events", func(ctx context.Context) (outboxSession, error) { return dialPostgres(ctx, w.source) })
 	// Rows from before the first start, some of them gone again.
 	if err := l.backlog(t.Context(), source, 3000); err != nil {
 		t.Fatal(err)
@@ -44,7 +56,6 @@ outbox:
   - table: public.outbox
     cleanup: {every: 200ms}
   - prefix: outbox`, "")
-
 	// The first start publishes the rows that are there. Messages of the log count
 	// from then on: before it no slot keeps them.
 	first := start(t, binary, "capture", "--config", config)
@@ -57,7 +68,49 @@ outbox:
 	}
 	eventually(t, time.Minute, "the backlog is published and gone", clean, first)
 	first.kill()
+	l.killed(t, w, admin, config, n, func() { exec1(t, source, `SELECT outbox_publish($1, 'end', '{"n": 0}')`, l.topic+"_end") })
+}
 
+// TestKillsOutboxMariaDB is the same for a table of MariaDB.
+func TestKillsOutboxMariaDB(t *testing.T) {
+	n := kills(t, 2)
+	source := newSide(t, services.MariaDB118)
+	w := &world{
+		name: servicetest.Name(t, "it"), source: source.url, brokers: servicetest.Kafka(t), registry: servicetest.Registry(t), dir: t.TempDir(),
+	}
+	admin := w.admin(t)
+	source.makeOutbox(t, "mariadb")
+	l := newOutboxLoad(w.name+"_events", func(ctx context.Context) (outboxSession, error) { return dialMySQL(ctx, source.url) })
+	config := w.outboxConfig(t, "outbox: ["+source.database(t)+".outbox]", "")
+	publish := func(key string) {
+		source.exec(t, fmt.Sprintf("CALL outbox_publish('%s', '%s', '{\"n\": 0}', NULL)", l.topic+"_end", key))
+	}
+	publish("begin")
+	first := start(t, binary, "capture", "--config", config)
+	w.arrived(t, admin, 1, []string{l.topic + "_end"}, first)
+	first.kill()
+	l.killed(t, w, admin, config, n, func() { publish("end") })
+}
+
+// outboxLoad writes messages in transactions and knows which were committed.
+// Each writer has keys of its own, so their order is that of its commits.
+type outboxLoad struct {
+	topic     string
+	dial      func(context.Context) (outboxSession, error)
+	next      atomic.Int64
+	aborted   atomic.Int64
+	mu        sync.Mutex
+	committed map[string][]int64 // key → messages, in order
+}
+
+func newOutboxLoad(topic string, dial func(context.Context) (outboxSession, error)) *outboxLoad {
+	return &outboxLoad{topic: topic, dial: dial, committed: map[string][]int64{}}
+}
+
+// killed runs the load while the capture is killed n times, waits until a last
+// message has come, and compares what was committed with what was published.
+func (l *outboxLoad) killed(t *testing.T, w *world, admin *kadm.Client, config string, n int, last func()) {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	loaded := make(chan error, 1)
@@ -75,16 +128,33 @@ outbox:
 	if err := <-loaded; err != nil {
 		t.Fatal(err)
 	}
-	// What is written last is published last.
-	exec1(t, source, `SELECT outbox_publish($1, 'end', '{"n": 0}')`, l.topic+"_end")
-	eventually(t, 2*time.Minute, "the last message is published, and the table is clean", func() error {
-		if sum, err := w.ends(t.Context(), admin, l.topic+"_end"); err != nil || sum < 1 {
+	last()
+	eventually(t, 2*time.Minute, "the last message is published", func() error {
+		if sum, err := w.ends(t.Context(), admin, l.topic+"_end"); err != nil || sum == 0 {
 			return fmt.Errorf("%d records, %v", sum, err)
 		}
-		return clean()
+		for _, r := range w.consume(t, l.topic+"_end") {
+			if string(r.Key) == "end" {
+				return nil
+			}
+		}
+		return errors.New("not yet")
 	}, capture.last)
 	capture.last.stop(t)
+	replays, records := l.check(t, w.consume(t, l.topic))
+	total := 0
+	for _, list := range l.committed {
+		total += len(list)
+	}
+	t.Logf("%d kills (%d before anything was published) in %.0f s; %d messages committed, %d rolled back, %d records of which %d begin a replay; nothing lost, order per key kept",
+		capture.kills, capture.early, time.Since(begin).Seconds(), total, l.aborted.Load(), records, replays)
+}
 
+// check walks through the records of each key: allowed is the next message that
+// was committed, and a replay, which goes back to an earlier one and then on
+// from there.
+func (l *outboxLoad) check(t *testing.T, list []*kgo.Record) (replays, records int) {
+	t.Helper()
 	index := map[string]map[int64]int{}
 	for key, list := range l.committed {
 		index[key] = map[int64]int{}
@@ -92,9 +162,8 @@ outbox:
 			index[key][n] = i
 		}
 	}
-	at, replays, records := map[string]int{}, 0, 0
-	for _, r := range w.consume(t, l.topic) {
-		records++
+	at := map[string]int{}
+	for _, r := range list {
 		key := string(r.Key)
 		var n int64
 		if _, err := fmt.Sscanf(string(r.Value), `{"n": %d}`, &n); err != nil {
@@ -108,41 +177,31 @@ outbox:
 		case i < next:
 			replays++
 		default:
-			t.Fatalf("key %s, offset %d: message %d is the %dth, but only %d have come", key, r.Offset, n, i+1, next)
+			t.Fatalf("key %s, offset %d: message %d is number %d, but only %d have come", key, r.Offset, n, i+1, next)
 		}
 		at[key] = i + 1
 	}
-	total := 0
 	for key, list := range l.committed {
-		total += len(list)
 		if at[key] != len(list) {
 			t.Errorf("key %s: %d of %d messages have come", key, at[key], len(list))
 		}
 	}
-	t.Logf("%d kills (%d before anything was published) in %.0f s; %d messages committed, %d rolled back, %d records of which %d begin a replay; nothing lost, order per key kept, the table is empty",
-		capture.kills, capture.early, time.Since(begin).Seconds(), total, l.aborted.Load(), records, replays)
+	return replays, len(list)
 }
 
-// outboxLoad writes messages in transactions and knows which were committed.
-// Each writer has keys of its own, so their order is that of its commits.
-type outboxLoad struct {
-	url, topic string
-	next       atomic.Int64
-	aborted    atomic.Int64
-	mu         sync.Mutex
-	committed  map[string][]int64 // key → messages, in order
-}
-
+// backlog writes n rows and deletes the older half of them, whose places on disk
+// younger ones take.
 func (l *outboxLoad) backlog(ctx context.Context, conn *pgx.Conn, n int) error {
-	_, err := conn.Exec(ctx, `INSERT INTO outbox (topic, key, payload) SELECT $1, 'b' || g % 20, jsonb_build_object('n', g) FROM generate_series(1, $2::int) g`, l.topic, n)
-	if err == nil { // of what is left of them the older half was written later
+	const insert = `INSERT INTO outbox (topic, key, payload) SELECT $1, 'b' || g % 20, jsonb_build_object('n', g) FROM generate_series($2::int, $3::int) g`
+	_, err := conn.Exec(ctx, insert, l.topic, 1, n)
+	if err == nil {
 		_, err = conn.Exec(ctx, `DELETE FROM outbox WHERE id <= $1`, n/2)
 	}
 	if err == nil {
 		_, err = conn.Exec(ctx, `VACUUM outbox`)
 	}
 	if err == nil {
-		_, err = conn.Exec(ctx, `INSERT INTO outbox (topic, key, payload) SELECT $1, 'b' || g % 20, jsonb_build_object('n', g) FROM generate_series($2::int, $3::int) g`, l.topic, n+1, n+n/2)
+		_, err = conn.Exec(ctx, insert, l.topic, n+1, n+n/2)
 	}
 	for g := n/2 + 1; g <= n+n/2; g++ {
 		key := "b" + strconv.Itoa(g%20)
@@ -164,13 +223,13 @@ func (l *outboxLoad) run(ctx context.Context, writers int) error {
 
 func (l *outboxLoad) write(ctx context.Context, writer int) error {
 	rng := rand.New(rand.NewPCG(uint64(writer), 5))
-	conn, err := pgx.Connect(ctx, l.url)
+	s, err := l.dial(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.Background())
+	defer s.close()
 	for ctx.Err() == nil {
-		if err := l.transaction(conn, rng, writer); err != nil {
+		if err := l.transaction(s, rng, writer); err != nil {
 			return err
 		}
 		select {
@@ -181,52 +240,52 @@ func (l *outboxLoad) write(ctx context.Context, writer int) error {
 	return nil
 }
 
-// transaction writes a few messages by one of the ways that there are, and is
-// finished whatever becomes of the test's context.
-func (l *outboxLoad) transaction(conn *pgx.Conn, rng *rand.Rand, writer int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return err
-	}
+// outboxSession is a connection to one family of databases.
+type outboxSession interface {
+	exec(sql string) error
+	// publish is the statement that publishes a message, by one of the ways that
+	// there are; deleteOwn one that deletes rows of the session.
+	publish(way int, topic, key, payload string) string
+	deleteOwn() string
+	close()
+}
+
+// transaction writes a few messages, and is finished whatever becomes of the
+// test's context.
+func (l *outboxLoad) transaction(s outboxSession, rng *rand.Rand, writer int) error {
 	written := map[string][]int64{}
+	statements := []string{"BEGIN"}
 	commit, back, count := rng.IntN(8) > 0, rng.IntN(8) == 0, 0
 	for i := range 1 + rng.IntN(8) {
 		n, key := l.next.Add(1), fmt.Sprintf("w%d-%d", writer, rng.IntN(20))
-		sql := `SELECT outbox_publish($1, $2, jsonb_build_object('n', $3::bigint), '{"source": "load"}')`
-		if rng.IntN(4) == 0 {
-			sql = `SELECT pg_logical_emit_message(true, 'outbox', jsonb_build_object('topic', $1::text, 'key', $2::text, 'payload', jsonb_build_object('n', $3::bigint))::text)`
+		gone := back && i == 1
+		if gone {
+			statements = append(statements, "SAVEPOINT s")
 		}
-		if back && i == 1 {
-			if _, err := tx.Exec(ctx, `SAVEPOINT s`); err != nil {
-				return err
-			}
-		}
-		if _, err := tx.Exec(ctx, sql, l.topic, key, n); err != nil {
-			return err
-		}
+		statements = append(statements, s.publish(rng.IntN(4), l.topic, key, fmt.Sprintf(`{"n": %d}`, n)))
 		count++
-		if back && i == 1 {
-			if _, err := tx.Exec(ctx, `ROLLBACK TO s`); err != nil {
-				return err
-			}
+		if gone {
+			statements = append(statements, "ROLLBACK TO SAVEPOINT s")
 			l.aborted.Add(1)
 			continue
 		}
 		written[key] = append(written[key], n)
 	}
-	if rng.IntN(3) == 0 { // its own rows alone can be seen and are not locked by the clean-up
-		if _, err := tx.Exec(ctx, `DELETE FROM outbox WHERE xmin = pg_current_xact_id()::xid`); err != nil {
-			return err
+	if rng.IntN(3) == 0 {
+		statements = append(statements, s.deleteOwn())
+	}
+	end := "COMMIT"
+	if !commit {
+		end = "ROLLBACK"
+		l.aborted.Add(int64(count))
+	}
+	for _, sql := range append(statements, end) {
+		if err := s.exec(sql); err != nil {
+			return fmt.Errorf("%s: %w", sql, err)
 		}
 	}
 	if !commit {
-		l.aborted.Add(int64(count))
-		return tx.Rollback(ctx)
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return err
+		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -235,3 +294,32 @@ func (l *outboxLoad) transaction(conn *pgx.Conn, rng *rand.Rand, writer int) err
 	}
 	return nil
 }
+
+type postgresSession struct{ conn *pgx.Conn }
+
+func dialPostgres(ctx context.Context, url string) (outboxSession, error) {
+	conn, err := pgx.Connect(ctx, url)
+	return postgresSession{conn}, err
+}
+
+func (s postgresSession) exec(sql string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_, err := s.conn.Exec(ctx, sql)
+	return err
+}
+
+func (s postgresSession) publish(way int, topic, key, payload string) string {
+	if way == 0 {
+		return fmt.Sprintf(`SELECT pg_logical_emit_message(true, 'outbox', '{"topic": "%s", "key": "%s", "payload": %s}')`, topic, key, payload)
+	}
+	return fmt.Sprintf(`SELECT outbox_publish('%s', '%s', '%s', '{"source": "load"}')`, topic, key, payload)
+}
+
+// deleteOwn deletes what the transaction itself wrote: the clean-up cannot see
+// these rows yet.
+func (postgresSession) deleteOwn() string {
+	return `DELETE FROM outbox WHERE xmin = pg_current_xact_id()::xid`
+}
+
+func (s postgresSession) close() { s.conn.Close(context.Background()) }

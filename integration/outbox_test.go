@@ -21,7 +21,8 @@ import (
 func (w *world) outboxConfig(t *testing.T, outbox, more string) string {
 	t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "name: %s\nsource:\n  postgres:\n    url: %s\n%s\n", w.name, w.source, strings.TrimSpace(outbox))
+	family, _, _ := strings.Cut(w.source, ":")
+	fmt.Fprintf(&b, "name: %s\nsource:\n  %s:\n    url: %s\n%s\n", w.name, family, w.source, strings.TrimSpace(outbox))
 	fmt.Fprintf(&b, "kafka:\n  brokers: [%s]\n  checkpoint_topic: %s_checkpoints\n  topics: {partitions: 3}\n", strings.Join(w.brokers, ", "), w.name)
 	fmt.Fprintf(&b, "registry:\n  url: %s\nadmin:\n  listen: 127.0.0.1:%d\n%s", w.registry, freePort(t), more)
 	file := filepath.Join(w.dir, fmt.Sprintf("outbox-%d.yaml", configs.Add(1)))

@@ -73,8 +73,11 @@ $$;
 }
 
 // function is outbox_publish in the schema of the table.
-func (d DDL) function() string {
-	name := d.Dialect.quote("outbox_publish")
+func (d DDL) function() string { return d.named("outbox_publish") }
+
+// named puts a name into the schema of the table.
+func (d DDL) named(name string) string {
+	name = d.Dialect.quote(name)
 	if schema, _, found := strings.Cut(d.Table, "."); found {
 		return d.Dialect.quote(schema) + "." + name
 	}
@@ -84,10 +87,12 @@ func (d DDL) function() string {
 func (d DDL) mysql(table string) string {
 	engine, id, index := "InnoDB", "BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY", ",\n    INDEX (topic, id)"
 	note := "they may be deleted at any time, even in the\n-- transaction that made them."
+	trigger := ""
 	if d.Blackhole {
-		// The engine does not count, and its keys are short.
-		engine, id, index = "BLACKHOLE", "CHAR(36) NOT NULL DEFAULT (uuid()) PRIMARY KEY", ""
+		// The engine does not count, knows no default expressions, and has short keys.
+		engine, id, index = "BLACKHOLE", "CHAR(36)", ""
 		note = "a BLACKHOLE table keeps\n-- none of them, and only the binary log has them (which must be in row format).\n-- Not every server has that engine: SHOW ENGINES."
+		trigger = fmt.Sprintf("\nCREATE TRIGGER %s BEFORE INSERT ON %s FOR EACH ROW SET NEW.id = coalesce(NEW.id, uuid());\n", d.named("outbox_id"), table)
 	}
 	return fmt.Sprintf(`-- One row is one message. cdc publishes rows when they are inserted, and takes no
 -- notice of what becomes of them: %s
@@ -105,5 +110,5 @@ CREATE TABLE %s (
 
 CREATE PROCEDURE %s(IN topic VARCHAR(249), IN message_key VARCHAR(1024), IN payload JSON, IN headers JSON)
     INSERT INTO %s (topic, `+"`key`"+`, payload, headers) VALUES (topic, message_key, payload, headers);
-`, note, table, id, index, engine, d.function(), table)
+`, note, table, id, index, engine, d.function(), table) + trigger
 }
