@@ -293,17 +293,23 @@ func (h *Home) StopAll(ctx context.Context) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		s := &Server{home: h, name: e.Name(), kind: &Kafka{}}
-		if _, err := os.Stat(filepath.Join(s.Dir(), "data", "PG_VERSION")); err == nil {
-			s.kind = &Postgres{}
-		}
-		if s.Pid() == 0 {
-			continue
-		}
-		errs = append(errs, s.Stop(ctx))
-		h.logf("%s: stopped", s.name)
+		errs = append(errs, h.StopNamed(ctx, e.Name()))
 	}
 	return errors.Join(errs...)
+}
+
+// StopNamed stops the server of that name, if it runs, whatever it is.
+func (h *Home) StopNamed(ctx context.Context, name string) error {
+	s := &Server{home: h, name: name, kind: &Kafka{}}
+	if _, err := os.Stat(filepath.Join(s.Dir(), "data", "PG_VERSION")); err == nil {
+		s.kind = &Postgres{}
+	}
+	if s.Pid() == 0 {
+		return nil
+	}
+	err := s.Stop(ctx)
+	h.logf("%s: stopped", s.name)
+	return err
 }
 
 // born is the start time of a process, 0 when there is none or when it has

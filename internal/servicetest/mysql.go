@@ -37,17 +37,9 @@ func MySQLServer(t testing.TB, version string) string {
 	if v := os.Getenv(variable); v != "" {
 		return v
 	}
-	home, err := services.Find(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := home.MySQL(version, services.MySQL{Version: version})
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	if _, err := server.Start(ctx); err != nil {
-		t.Fatalf("%v (or set %s)", err, variable)
-	}
-	return server.Address()
+	return startLate(t, variable, version, func(h *services.Home, name string) *services.Server {
+		return h.MySQL(name, services.MySQL{Version: version})
+	})
 }
 
 // MySQL makes an empty database on a real server of a version and returns a

@@ -6,6 +6,7 @@ package servicetest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -73,17 +74,41 @@ func PostgresExtensions(t testing.TB) string {
 	if v := os.Getenv(variable); v != "" {
 		return v
 	}
+	return startLate(t, variable, "postgres-extensions", func(h *services.Home, name string) *services.Server {
+		return h.Postgres(name, services.Postgres{Extensions: true})
+	})
+}
+
+// EnvStarted names a file into which tests write the names of the servers that
+// they started and left running, a line each: `make test` stops them.
+const EnvStarted = "CDC_SERVICES_STARTED"
+
+// startLate starts a server that few tests need, unless it runs, and returns its
+// address. variable is what may name another one.
+func startLate(t testing.TB, variable, name string, server func(h *services.Home, name string) *services.Server) string {
+	t.Helper()
 	home, err := services.Find(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	server := home.Postgres("postgres-extensions", services.Postgres{Extensions: true})
-	if _, err := server.Start(ctx); err != nil {
+	s := server(home, name)
+	started, err := s.Start(ctx)
+	if err != nil {
 		t.Fatalf("%v (or set %s)", err, variable)
 	}
-	return server.Address()
+	if list := os.Getenv(EnvStarted); started && list != "" {
+		f, err := os.OpenFile(list, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
+		if err == nil {
+			_, err = f.WriteString(name + "\n")
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			t.Fatalf("note that %s was started: %v", name, err)
+		}
+	}
+	return s.Address()
 }
 
 // PostgresOn is Postgres on the server behind admin, a superuser's URL.

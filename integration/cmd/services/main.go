@@ -18,12 +18,14 @@ import (
 	"os/exec"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"cdc/integration/servers"
 	"cdc/internal/services"
+	"cdc/internal/servicetest"
 )
 
 func main() {
@@ -127,10 +129,39 @@ func start(ctx context.Context, stderr io.Writer) (env [][2]string, started []se
 	return env, started, errors.Join(errs...)
 }
 
+// noteStarted makes the file in which tests note the servers that they started,
+// and returns it with what stops those and removes it.
+func noteStarted(ctx context.Context, stderr io.Writer) (file string, stop func(), err error) {
+	home, err := services.Find(stderr)
+	if err != nil {
+		return "", nil, err
+	}
+	f, err := os.CreateTemp("", "cdc-services-*")
+	if err != nil {
+		return "", nil, err
+	}
+	file = f.Name()
+	return file, func() {
+		names, err := os.ReadFile(file)
+		for name := range strings.FieldsSeq(string(names)) {
+			err = errors.Join(err, home.StopNamed(context.WithoutCancel(ctx), name))
+		}
+		if err = errors.Join(err, os.Remove(file)); err != nil {
+			fmt.Fprintln(stderr, "services:", err)
+		}
+	}, f.Close()
+}
+
 // within runs a command with the services' addresses, and returns its exit code.
 func within(ctx context.Context, args []string, stdout, stderr io.Writer) (int, error) {
 	env, started, err := start(ctx, stderr)
 	if os.Getenv("KEEP") != "1" {
+		list, stop, err := noteStarted(ctx, stderr)
+		if err != nil {
+			return 1, err
+		}
+		env = append(env, [2]string{servicetest.EnvStarted, list})
+		defer stop()
 		defer func() {
 			for _, s := range slices.Backward(started) {
 				if err := s.Stop(context.WithoutCancel(ctx)); err != nil {
