@@ -12,6 +12,9 @@
 //	snapshot   cdc capture's first snapshot against COPY … TO STDOUT
 //	sink       cdc sink into an empty table, and again with all keys there,
 //	           against a raw COPY … FROM STDIN into a table with a primary key
+//	mysql      a backlog in MySQL's binlog, received by a client that decodes nothing
+//	           and by cdc capture; then one transaction of as many rows
+//	mariadb    the same of MariaDB
 //	latency    commit → consumer at 1,000 single-row transactions a second
 //
 // It prints a table and writes the medians as JSON. Addresses of Kafka and the
@@ -42,13 +45,15 @@ var keys = []string{
 	"snapshot_rows_per_s", "copyout_rows_per_s", "snapshot_ratio",
 	"sink_rows_per_s", "sink_upsert_rows_per_s", "copy_rows_per_s", "sink_ratio", "sink_cpu_s_per_million",
 	"latency_ms_p50", "latency_ms_p99",
+	"mysql_rows_per_s", "mysql_rawdrain_rows_per_s", "mysql_cpu_s_per_million", "mysql_rss_mb", "mysql_bigtx_rss_mb",
+	"mariadb_rows_per_s", "mariadb_rawdrain_rows_per_s", "mariadb_cpu_s_per_million", "mariadb_rss_mb", "mariadb_bigtx_rss_mb",
 	"outbox_raw_per_s", "outbox_avro_per_s", "outbox_latency_ms_p50", "outbox_latency_ms_p99",
 }
 
 func main() {
 	rows := flag.Int("rows", 1_000_000, "rows of the backlog, the table and the topic")
 	rounds := flag.Int("rounds", 3, "rounds of each comparison, in turn")
-	only := flag.String("only", "", "parts to run, separated by commas: capture, bigtx, snapshot, sink, latency, outbox, outbox-latency")
+	only := flag.String("only", "", "parts to run, separated by commas: capture, bigtx, snapshot, sink, latency, outbox, outbox-latency, mysql, mariadb")
 	out := flag.String("out", "bench/results.json", "file for the medians")
 	short := flag.Bool("short", false, "a run of seconds that shows that the benchmark works; its numbers mean nothing")
 	logs := flag.String("logs", "", "folder that keeps the logs of the measured processes")
@@ -80,7 +85,7 @@ func (b *bench) run(ctx context.Context, only, out string) (err error) {
 	parts := []struct {
 		name string
 		run  func(context.Context) error
-	}{{"latency", b.measureLatency}, {"capture", b.capture}, {"bigtx", b.bigTransaction}, {"snapshot", b.snapshot}, {"sink", b.sink}, {"outbox", b.outbox}, {"outbox-latency", b.outboxLatency}}
+	}{{"latency", b.measureLatency}, {"capture", b.capture}, {"bigtx", b.bigTransaction}, {"snapshot", b.snapshot}, {"sink", b.sink}, {"outbox", b.outbox}, {"outbox-latency", b.outboxLatency}, {"mysql", b.mysql}, {"mariadb", b.mariadb}}
 	chosen := map[string]bool{}
 	for p := range strings.SplitSeq(only, ",") {
 		chosen[p] = true

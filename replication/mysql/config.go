@@ -67,6 +67,9 @@ type TableConfig struct {
 	Key []string
 	// Keyless says that the records shall have no key.
 	Keyless bool
+	// Ordered reads the snapshot in the order of the primary key, as the events
+	// of an outbox need it.
+	Ordered bool
 }
 
 func (t TableConfig) String() string { return t.Schema + "." + t.Name }

@@ -241,6 +241,13 @@ func prepareTable(ctx context.Context, cfg *Config, sh *shapes, t TableConfig) (
 		list = append(list, quoteName(c.Name))
 	}
 	st.sql = "SELECT " + strings.Join(list, ", ") + " FROM " + quoteTable(t.Schema, t.Name)
+	if key := st.plan.table.Key; t.Ordered && len(key) > 0 {
+		var order []string
+		for _, i := range key {
+			order = append(order, quoteName(st.plan.table.Columns[i].Name))
+		}
+		st.sql += " ORDER BY " + strings.Join(order, ", ")
+	}
 	st.estimate = info.estimate
 	return st, nil
 }
