@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"cdc/replication"
 	"cdc/sink"
@@ -98,15 +99,15 @@ func (w *Writer) explain(err error, tables []sink.Rows) error {
 	if !denied(err) || replication.IsRefusal(err) || len(tables) == 0 {
 		return err
 	}
-	grants := ""
+	var grants strings.Builder
 	for _, r := range tables {
 		if p := w.plans[r.Shape]; p != nil {
-			grants += fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO the sink's user; ", p.table)
+			fmt.Fprintf(&grants, "GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO the sink's user; ", p.table)
 		}
 	}
 	return &replication.Refusal{
 		Problem: "the sink's user lacks a privilege",
-		Remedy:  grants + fmt.Sprintf("GRANT SELECT, INSERT, UPDATE ON %s TO the sink's user", w.offsets), Err: err,
+		Remedy:  grants.String() + fmt.Sprintf("GRANT SELECT, INSERT, UPDATE ON %s TO the sink's user", w.offsets), Err: err,
 	}
 }
 

@@ -48,8 +48,9 @@ func indexedAsText(k replication.Kind) bool {
 	switch k {
 	case replication.KindString, replication.KindBytes, replication.KindJSON, replication.KindArray:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // lengthForm matches the type names of texts and bytes with a length, of
@@ -96,6 +97,7 @@ func (b *builder) sqlType(f *sink.Field) string {
 		switch c.Kind {
 		case replication.KindInt, replication.KindUint, replication.KindDecimal: // as they come out of Avro
 			return c.TypeName
+		default: // others have names that mean the same in both
 		}
 	}
 	switch c.Kind {
@@ -128,6 +130,7 @@ func (b *builder) sqlType(f *sink.Field) string {
 		return fmt.Sprintf("datetime(%d)", fraction(c.TypeName))
 	case replication.KindUUID:
 		return "char(36) CHARACTER SET ascii COLLATE ascii_bin" // MariaDB's uuid refuses some
+	default: // texts, bytes, JSON and arrays: see below
 	}
 	if f.Key {
 		if length == 0 {

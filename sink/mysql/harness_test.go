@@ -50,8 +50,13 @@ func (l *logs) String() string {
 // await waits until something is logged.
 func (l *logs) await(t testing.TB, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(l.String(), text); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for !strings.Contains(l.String(), text) {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			t.Fatalf("%q is not in the log: %s", text, l)
 		}
 	}

@@ -94,8 +94,9 @@ func (c *column) appendNumber(dst []byte, v replication.Value) ([]byte, error) {
 			dst = append(dst, "e0"...)
 		}
 		return dst, nil
+	default:
+		return dst, errMisfit
 	}
-	return dst, errMisfit
 }
 
 // fits reports whether the column keeps all digits of a plain decimal number:
@@ -149,8 +150,9 @@ func (c *column) appendBits(dst []byte, v replication.Value) ([]byte, error) {
 			return dst, errMisfit
 		}
 		return append(append(append(dst, "b'"...), b...), '\''), nil
+	default:
+		return dst, errMisfit
 	}
-	return dst, errMisfit
 }
 
 // appendTextual appends the text of v in quotes.
@@ -178,6 +180,7 @@ func (c *column) appendTextual(dst []byte, v replication.Value) ([]byte, error) 
 		if !validText(v.Elems()) {
 			return dst, errUTF8
 		}
+	default: // the others have a text that is made
 	}
 	dst = append(dst, '\'')
 	start := len(dst)
@@ -224,6 +227,7 @@ func (c *column) holds(b []byte) error {
 			}
 			b = rest
 		}
+	default: // the server reads it
 	}
 	return nil
 }
@@ -317,8 +321,9 @@ func (c *column) appendClock(dst []byte, v replication.Value) ([]byte, error) {
 		}
 		dst = append(appendCivil(append(dst, '\''), days), ' ')
 		return append(appendTime(dst, rest), '\''), nil
+	default:
+		return dst, errMisfit
 	}
-	return dst, errMisfit
 }
 
 // unit is the microseconds of the last digit that a fraction of n digits has.
@@ -386,6 +391,7 @@ func (c *column) appendJSON(dst []byte, v replication.Value) ([]byte, error) {
 			return dst, err
 		}
 		return append(dst, '\''), nil
+	default:
+		return dst, errMisfit
 	}
-	return dst, errMisfit
 }

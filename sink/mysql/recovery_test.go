@@ -166,8 +166,13 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 func (t *target) blocked() {
 	t.Helper()
 	// What InnoDB shows it makes anew when nobody has looked for a tenth of a second.
-	for deadline := time.Now().Add(20 * time.Second); t.dump("SELECT count(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'") == "0"; time.Sleep(110 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	tick := time.NewTicker(110 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for t.dump("SELECT count(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'") == "0" {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			t.Fatal("nobody waits for a lock")
 		}
 	}
@@ -230,7 +235,7 @@ func TestApplyEndsWithItsContext(t *testing.T) {
 		tg.exec("START TRANSACTION", "UPDATE t SET note = 'other'")
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
-		if err := tg.w.Apply(ctx, "g", tg.batch(s, row(num(1), str("b")))); err != context.DeadlineExceeded { //nolint:errorlint // as it is
+		if err := tg.w.Apply(ctx, "g", tg.batch(s, row(num(1), str("b")))); err != context.DeadlineExceeded {
 			t.Errorf("got %v, want the context's error", err)
 		}
 		tg.exec("ROLLBACK")
@@ -353,7 +358,7 @@ func TestTruncate(t *testing.T) {
 				t.Errorf("after a partial truncate: %s", got)
 			}
 		}
-		if err := tg.w.Truncate(t.Context(), "g", s, nil, sink.Offset{Topic: "public.t", From: 0, Next: 1}); err != sink.ErrFenced { //nolint:errorlint // as it is
+		if err := tg.w.Truncate(t.Context(), "g", s, nil, sink.Offset{Topic: "public.t", From: 0, Next: 1}); err != sink.ErrFenced {
 			t.Errorf("truncate from another place: %v", err)
 		}
 		if got := tg.dump("SELECT count(*) FROM t"); got == "0" {

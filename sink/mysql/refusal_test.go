@@ -351,9 +351,10 @@ func TestNumbersOfJSON(t *testing.T) {
 		var want []float64
 		for i := range 3000 {
 			f := math.Float64frombits(r.Uint64())
-			if i%3 == 0 {
+			switch i % 3 {
+			case 0:
 				f = float64(r.IntN(1_000_000)) / 1000
-			} else if i%3 == 1 {
+			case 1:
 				f = r.Float64()
 			}
 			if math.IsNaN(f) || math.IsInf(f, 0) || math.Abs(f) < 1e-290 {

@@ -122,6 +122,7 @@ func newColumn(i int, f *sink.Field, d *described) column {
 		c.scale = d.fsp
 	case classEnum:
 		c.labels, c.set = parseLabels(d.typ), d.dataType == "set"
+	default: // nothing more to know
 	}
 	if d.dataType == "year" {
 		c.whole = 4
@@ -164,8 +165,9 @@ func (c *column) exactly() bool {
 	switch c.kind {
 	case replication.KindString, replication.KindJSON, replication.KindArray:
 		return strings.HasSuffix(c.collation, "_bin")
+	default:
+		return true
 	}
-	return true
 }
 
 // exactDDL is the type that would tell them apart.

@@ -175,6 +175,7 @@ func appendArray(dst []byte, elems []replication.Value, bits uint8) []byte {
 				dst = appendPlain(dst, e, bits)
 				continue
 			}
+		default: // a string
 		}
 		dst = append(dst, '"')
 		start := len(dst)
@@ -287,6 +288,7 @@ func validText(elems []replication.Value) bool {
 			if !utf8.Valid(e.Bytes()) {
 				return false
 			}
+		default: // made here
 		}
 	}
 	return true

@@ -134,6 +134,7 @@ func (c *column) keyText() string {
 		return "timestampdiff(MICROSECOND, '1970-01-01', " + c.name + ")"
 	case replication.KindFloat:
 		return c.name + " + 0e0" // a float alone is printed with six digits
+	default: // as the server prints it
 	}
 	return c.name
 }

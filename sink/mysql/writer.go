@@ -84,8 +84,7 @@ type Writer struct {
 	open    bool      // a transaction may be open on conn
 	used    time.Time // when conn was last used
 	plans   map[*sink.Shape]*plan
-	buf     []byte  // of the statement that is being written
-	ends    []int32 // scratch: of the rows in buf
+	buf     []byte // of the statement that is being written
 }
 
 var _ sink.Writer = (*Writer)(nil)

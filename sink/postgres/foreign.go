@@ -38,6 +38,7 @@ func foreignType(c replication.Column) string {
 			c.Kind = c.Elem
 			return kindType(c) + "[]"
 		}
+	default: // nothing to confuse
 	}
 	return ""
 }

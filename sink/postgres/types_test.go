@@ -197,7 +197,7 @@ func TestSQLType(t *testing.T) {
 		{col(replication.KindString, 0, 0, 0, 0, `"Quoted"`), "text"},
 		{col(replication.KindString, 0, 0, 0, 0, "numeric(1e9)"), "text"},
 	} {
-		if got := (userTypes)(nil).sqlType(c.col); got != c.want {
+		if got := userTypes(nil).sqlType(c.col); got != c.want {
 			t.Errorf("%v %q: got %s, want %s", c.col.Kind, c.col.TypeName, got, c.want)
 		}
 	}
