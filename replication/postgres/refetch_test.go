@@ -56,6 +56,7 @@ func TestRefetch(t *testing.T) {
 	cfg.From = r.position()
 	mustClose(t, s)
 
+	d.exec(`BEGIN`)                           // so that it is one batch
 	d.exec(`UPDATE t SET n = 1 WHERE id = 1`) // read again
 	d.exec(`UPDATE t SET n = 1 WHERE id = 2`) // gone when read again
 	d.exec(`DELETE FROM t WHERE id = 2`)
@@ -65,7 +66,8 @@ func TestRefetch(t *testing.T) {
 	d.exec(`UPDATE t SET n = 4 WHERE id = 40`)
 	d.exec(`INSERT INTO t VALUES (6, 0, ` + bigSQL("c") + `, NULL)`)
 	d.exec(`UPDATE t SET id = 60 WHERE id = 6`)
-	d.exec(`BEGIN; UPDATE t SET n = 5 WHERE id = 5; UPDATE t SET big = ` + bigSQL("d") + ` WHERE id = 5; COMMIT`)
+	d.exec(`UPDATE t SET n = 5 WHERE id = 5; UPDATE t SET big = ` + bigSQL("d") + ` WHERE id = 5`)
+	d.exec(`COMMIT`)
 
 	s = mustOpen(t, cfg)
 	want := []string{
@@ -294,8 +296,7 @@ func TestRefetchBounded(t *testing.T) {
 // values stay unchanged.
 func TestRefetchChangedTable(t *testing.T) {
 	d, cfg := bigTable(t, `id int PRIMARY KEY, n int, big text`)
-	d.exec(`INSERT INTO t VALUES (1, 0, ` + bigSQL("a") + `)`)
-	d.exec(`UPDATE t SET n = 1`)
+	d.exec(`BEGIN; INSERT INTO t VALUES (1, 0, ` + bigSQL("a") + `); UPDATE t SET n = 1; COMMIT`) // in one batch
 	d.exec(`TRUNCATE t`) // or the value would come from the insert
 	d.exec(`INSERT INTO t VALUES (1, 0, ` + bigSQL("b") + `)`)
 	d.exec(`ALTER TABLE t DROP COLUMN big`)

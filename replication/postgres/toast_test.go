@@ -66,8 +66,7 @@ func TestToastPolicies(t *testing.T) {
 			d.exec(`UPDATE t SET id = 20 WHERE id = 2`)
 			d.exec(`UPDATE t SET n = 1 WHERE id = 3`)
 			d.exec(`DELETE FROM t WHERE id = 3`)
-			d.exec(`INSERT INTO t VALUES (4, 0, ` + bigSQL("b") + `)`)
-			d.exec(`UPDATE t SET n = 1 WHERE id = 4`)
+			d.exec(`BEGIN; INSERT INTO t VALUES (4, 0, ` + bigSQL("b") + `); UPDATE t SET n = 1 WHERE id = 4; COMMIT`) // one batch
 			if diff := cmp.Diff(test.want, shorts(readFrom(t, mustOpen(t, cfg)).changes(len(test.want)))); diff != "" {
 				t.Error(diff)
 			}
