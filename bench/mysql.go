@@ -114,7 +114,7 @@ func (b *bench) binlog(ctx context.Context, family, version string) error {
 // The table of the other parts, in MySQL's words.
 const (
 	mysqlColumns = "id, n, name, note, amount, at, ok, ratio, day, digest"
-	mysqlRows    = `SELECT g, g %% 1000, CONCAT('customer ', g), CONCAT('note ', MD5(g)), (g %% 1000000) / 100, '2026-01-01' + INTERVAL g * 1000 MICROSECOND,
+	mysqlRows    = `SELECT g, g %% 1000, CONCAT('customer ', g), CONCAT('note ', LEFT(SHA2(g, 256), 32)), (g %% 1000000) / 100, '2026-01-01' + INTERVAL g * 1000 MICROSECOND,
 		g %% 2, g / 7e0, '2026-01-01' + INTERVAL g %% 365 DAY, UNHEX(SHA2(g, 256)) FROM (SELECT %s AS g FROM %s) numbers`
 )
 
