@@ -46,6 +46,10 @@ type Column struct {
 	// way down, in the same form; of a KindArray that of the elements. Empty when
 	// there is no domain.
 	BaseType string
+	// AsText says that the values of a KindString are the type's text although it
+	// has another form elsewhere: the configuration asks for it, or the column is
+	// of arrays that a KindArray cannot hold.
+	AsText bool
 	// Labels are those of an enum (or of an array's elements), in their order,
 	// separated by commas; empty for every other type.
 	Labels string

@@ -151,6 +151,10 @@ func compileScalar(o *Options, kind replication.Kind, c replication.Column) (ste
 		s.op = opText
 		return s, semantic("string", "io.debezium.data.Json"), nil
 	case replication.KindString:
+		if c.AsText { // not of the name's usual form: an array's, or as the user wants it
+			s.op = opText
+			return s, plain("string"), nil
+		}
 		return text(o, s, name, mods, c.Labels)
 	default: // the others have no form
 		return s, nil, fmt.Errorf("%s (%s) has no form in Debezium's records", c.TypeName, kind)

@@ -225,7 +225,7 @@ func (c *catalog) shape(ctx context.Context, schema, name string, identity byte,
 			if col.Kind == replication.KindArray && col.BaseType != "" {
 				col.BaseType += "[]"
 			}
-			col = replication.Column{Kind: replication.KindString, TypeName: col.TypeName, BaseType: col.BaseType}
+			col = replication.Column{Kind: replication.KindString, AsText: true, TypeName: col.TypeName, BaseType: col.BaseType}
 		}
 		col.Name, col.Identity, col.ID = w.Name, w.Identity, id
 		if known != nil {
@@ -246,7 +246,7 @@ func (c *catalog) wasText(schema, table, column, typeName string) bool {
 		return false
 	}
 	i := last.Column(column)
-	return i >= 0 && last.Columns[i].TypeName == typeName && last.Columns[i].Kind == replication.KindString
+	return i >= 0 && last.Columns[i].TypeName == typeName && last.Columns[i].AsText
 }
 
 // key returns the indexes of the primary key's columns. Under REPLICA IDENTITY

@@ -82,7 +82,7 @@ func (c *catalog) column(ctx context.Context, typeOID uint32, typmod, dims int32
 		// An array of a domain over an array, of several dimensions, or with another
 		// delimiter than most.
 		if et.Elem != 0 || max(dims, t.Dims) > 1 || !t.Commas {
-			if col.Kind = replication.KindString; isDomain {
+			if col.Kind, col.AsText = replication.KindString, true; isDomain {
 				baseType += "[]"
 			}
 		} else {
