@@ -98,9 +98,6 @@ func (c *Config) completeSource(d *decoder) {
 			if b.Prefix != "" {
 				d.at(fmt.Sprintf("outbox[%d].prefix", i), "the log of MySQL and MariaDB has no messages: name a table")
 			}
-			if b.Cleanup != nil {
-				d.at(fmt.Sprintf("outbox[%d].cleanup", i), "goes with source.postgres alone")
-			}
 		}
 	}
 	p := c.Source.Postgres

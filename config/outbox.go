@@ -60,7 +60,7 @@ func (b *Outbox) declare(o *object) {
 	o.flag("empty_is_tombstone", &b.EmptyIsTombstone, "Make a tombstone of an empty payload, too.").defaults("false")
 	o.texts("compact", &b.Compact, "Topics in which, of the messages of one key that are read together, only the last is published; * is all.")
 	o.choice("on_error", &b.OnError, "What becomes of a message that cannot be published: stop ends the capture with its id in the error; dead-letter puts it whole into dead_letter_topic; skip leaves it out, counted and with a line in the log.", "stop", "dead-letter", "skip").note("on_error of the file")
-	optional(o, "cleanup", "Delete rows that are published and behind the checkpoint (PostgreSQL). The word on is the mapping with its defaults.", &b.Cleanup, (*OutboxCleanup).declare).
+	optional(o, "cleanup", "Delete rows that are published and behind the checkpoint. The word on is the mapping with its defaults.", &b.Cleanup, (*OutboxCleanup).declare).
 		or(func(word string) {
 			if b.Cleanup = nil; word == "on" {
 				b.Cleanup = new(OutboxCleanup)
@@ -164,13 +164,6 @@ func (c *Config) completeOutbox(d *decoder) {
 			for _, f := range []string{"preset", "columns", "headers", "snapshot", "cleanup"} {
 				if d.given(path + "." + f) {
 					d.at(path+"."+f, "is for tables")
-				}
-			}
-		}
-		if d.given("source") && c.Source.Postgres == nil {
-			for _, f := range []string{"prefix", "cleanup"} {
-				if d.given(path + "." + f) {
-					d.at(path+"."+f, "is for source.postgres")
 				}
 			}
 		}

@@ -68,7 +68,7 @@ outbox:
 	}
 	eventually(t, time.Minute, "the backlog is published and gone", clean, first)
 	first.kill()
-	l.killed(t, w, admin, config, n, func() { exec1(t, source, `SELECT outbox_publish($1, 'end', '{"n": 0}')`, l.topic+"_end") })
+	l.killed(t, w, admin, config, n, clean, func() { exec1(t, source, `SELECT outbox_publish($1, 'end', '{"n": 0}')`, l.topic+"_end") })
 }
 
 // TestKillsOutboxMariaDB is the same for a table of MariaDB.
@@ -81,7 +81,7 @@ func TestKillsOutboxMariaDB(t *testing.T) {
 	admin := w.admin(t)
 	source.makeOutbox(t, "mariadb")
 	l := newOutboxLoad(w.name+"_events", func(ctx context.Context) (outboxSession, error) { return dialMySQL(ctx, source.url) })
-	config := w.outboxConfig(t, "outbox: ["+source.database(t)+".outbox]", "")
+	config := w.outboxConfig(t, "outbox:\n  - table: "+source.database(t)+".outbox\n    cleanup: {every: 200ms}", "")
 	publish := func(key string) {
 		source.exec(t, fmt.Sprintf("CALL outbox_publish('%s', '%s', '{\"n\": 0}', NULL)", l.topic+"_end", key))
 	}
@@ -89,7 +89,14 @@ func TestKillsOutboxMariaDB(t *testing.T) {
 	first := start(t, binary, "capture", "--config", config)
 	w.arrived(t, admin, 1, []string{l.topic + "_end"}, first)
 	first.kill()
-	l.killed(t, w, admin, config, n, func() { publish("end") })
+	clean := func() error {
+		left, err := source.query(t.Context(), "SELECT count(*) FROM outbox")
+		if err != nil || left[0][0] != "0" {
+			return fmt.Errorf("%v rows, %w", left, err)
+		}
+		return nil
+	}
+	l.killed(t, w, admin, config, n, clean, func() { publish("end") })
 }
 
 // outboxLoad writes messages in transactions and knows which were committed.
@@ -108,8 +115,8 @@ func newOutboxLoad(topic string, dial func(context.Context) (outboxSession, erro
 }
 
 // killed runs the load while the capture is killed n times, waits until a last
-// message has come, and compares what was committed with what was published.
-func (l *outboxLoad) killed(t *testing.T, w *world, admin *kadm.Client, config string, n int, last func()) {
+// message has come and the table is clean, and compares what was committed with what was published.
+func (l *outboxLoad) killed(t *testing.T, w *world, admin *kadm.Client, config string, n int, clean func() error, last func()) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -140,13 +147,14 @@ func (l *outboxLoad) killed(t *testing.T, w *world, admin *kadm.Client, config s
 		}
 		return errors.New("not yet")
 	}, capture.last)
+	eventually(t, time.Minute, "the table is clean", clean, capture.last)
 	capture.last.stop(t)
 	replays, records := l.check(t, w.consume(t, l.topic))
 	total := 0
 	for _, list := range l.committed {
 		total += len(list)
 	}
-	t.Logf("%d kills (%d before anything was published) in %.0f s; %d messages committed, %d rolled back, %d records of which %d begin a replay; nothing lost, order per key kept",
+	t.Logf("%d kills (%d before anything was published) in %.0f s; %d messages committed, %d rolled back, %d records of which %d begin a replay; nothing lost, order per key kept, the table is empty",
 		capture.kills, capture.early, time.Since(begin).Seconds(), total, l.aborted.Load(), records, replays)
 }
 

@@ -13,6 +13,7 @@ import (
 	"cdc/pipeline"
 	"cdc/producer"
 	"cdc/replication"
+	"cdc/replication/mysql"
 	"cdc/replication/postgres"
 )
 
@@ -68,8 +69,22 @@ func (s *setup) cleanup() cleanup.Config {
 	}
 	if pg := s.config.Source.Postgres; pg != nil {
 		c.Open = func(ctx context.Context) (cleanup.Store, error) { return cleanup.OpenPostgres(ctx, pg.URL) }
+	} else if len(c.Tables) > 0 {
+		my := s.mysqlSource()
+		c.Open = func(ctx context.Context) (cleanup.Store, error) { return cleanup.OpenMySQL(ctx, my) }
 	}
 	return c
+}
+
+// reached asks the source whether a position has passed a mark and a table's
+// snapshot.
+type reached func(p replication.Position, mark, schema, table string) (bool, error)
+
+func (s *setup) reached() reached {
+	if s.config.Source.Postgres != nil {
+		return postgres.Reached
+	}
+	return mysql.Reached
 }
 
 // savedCheckpoints remembers the newest position that was saved.
@@ -86,21 +101,18 @@ func (s *savedCheckpoints) Save(ctx context.Context, p replication.Position) err
 	return err
 }
 
-// reached reports whether a PostgreSQL checkpoint has passed a mark.
-func (s *savedCheckpoints) reached(t cleanup.Table, m cleanup.Mark) (bool, error) {
-	p := s.newest.Load()
-	if p == nil {
-		return false, nil
-	}
-	return postgres.Reached(*p, string(m), t.Schema, t.Name)
-}
-
 // startCleanup cleans up beside a capture until stop is called.
-func startCleanup(ctx context.Context, c cleanup.Config, saved *savedCheckpoints) (stop func(), err error) {
+func startCleanup(ctx context.Context, c cleanup.Config, ask reached, saved *savedCheckpoints) (stop func(), err error) {
 	if len(c.Tables) == 0 {
 		return func() {}, nil
 	}
-	c.Reached = saved.reached
+	c.Reached = func(t cleanup.Table, m cleanup.Mark) (bool, error) {
+		p := saved.newest.Load()
+		if p == nil {
+			return false, nil
+		}
+		return ask(*p, string(m), t.Schema, t.Name)
+	}
 	cleaner, err := cleanup.New(c)
 	if err != nil {
 		return nil, err

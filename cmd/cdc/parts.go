@@ -28,6 +28,7 @@ type captureSetup struct {
 	Mapping         mapping.Config
 	Outbox          route.Config
 	Cleanup         cleanup.Config
+	Reached         reached
 	DeadLetters     bool // something may go there
 	Producer        producer.Config
 	CheckpointTopic string
@@ -86,7 +87,7 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 	if config.OnError = s.Producer.OnError; s.DeadLetters {
 		config.DeadLetters = prod.DeadLetters()
 	}
-	stopCleanup, err := startCleanup(ctx, s.Cleanup, saved)
+	stopCleanup, err := startCleanup(ctx, s.Cleanup, s.Reached, saved)
 	if err != nil {
 		return errors.Join(err, closeWithin(s.DrainTimeout, source.Close))
 	}

@@ -168,7 +168,7 @@ func (s *setup) producer() producer.Config {
 
 func (s *setup) capture() captureSetup {
 	return captureSetup{
-		Name: s.config.Name, Database: s.database(), Mapping: s.mapping(), Outbox: s.outbox(), Cleanup: s.cleanup(), Producer: s.producer(),
+		Name: s.config.Name, Database: s.database(), Mapping: s.mapping(), Outbox: s.outbox(), Cleanup: s.cleanup(), Reached: s.reached(), Producer: s.producer(),
 		DeadLetters:     deadLetters(s.config),
 		CheckpointTopic: s.config.Kafka.CheckpointTopic, DrainTimeout: s.config.DrainTimeout,
 		Logger: s.log, Registerer: s.registerer,
