@@ -155,6 +155,12 @@ func BenchmarkReceive(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	start, err := src.Next(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	cfg.From = start.Position
+	start.Release()
 	mustClose(b, src)
 	db.exec(`DO $$ BEGIN FOR t IN 0 .. ` + strconv.Itoa(rows/100-1) + ` LOOP
 		INSERT INTO r SELECT t * 100 + i, i, 'a text of some length ' || i, 'another ' || t, (t * 100 + i) / 7.0, now(), i % 2 = 0, random(), current_date, decode(repeat('ab', 32), 'hex')
