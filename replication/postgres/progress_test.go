@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -217,7 +218,7 @@ func TestInProgressResume(t *testing.T) {
 
 func TestInProgressErrors(t *testing.T) {
 	begun := []message{streamStart(80, 1), inStream(80, relationT(1)), inStream(80, insert("1"))}
-	stopped := append(begun[:3:3], streamStop())
+	stopped := slices.Concat(begun, []message{streamStop()})
 	for _, tt := range []struct {
 		name   string
 		before []message

@@ -314,6 +314,7 @@ func TestIdle(t *testing.T) {
 // TestIdleBesideBusy has others write to other tables without a pause: the
 // confirmed position, and the log that the slot holds back, follow all the same.
 func TestIdleBesideBusy(t *testing.T) {
+	t.Parallel()
 	db := newTestDB(t)
 	db.exec(`CREATE TABLE quiet (id int PRIMARY KEY); CREATE TABLE busy (id int, pad text)`)
 	db.exec(`ALTER DATABASE ` + db.conn.Config().Database + ` SET wal_sender_timeout = '2s'`) // status every 500 ms
