@@ -367,3 +367,57 @@ func topicName(table string) string {
 		return '_'
 	}, table)
 }
+
+// TestDebeziumOptions compares under the options that change how values look.
+func TestDebeziumOptions(t *testing.T) {
+	for _, o := range []struct {
+		name   string
+		theirs map[string]string
+		ours   string
+	}{
+		{
+			"isostring, double, base64, map, string",
+			map[string]string{"time.precision.mode": "isostring", "decimal.handling.mode": "double", "binary.handling.mode": "base64", "hstore.handling.mode": "map", "interval.handling.mode": "string"},
+			"time: isostring, decimal: double, binary: base64, hstore: map, interval: string",
+		},
+		{
+			"connect, string, hex",
+			map[string]string{"time.precision.mode": "connect", "decimal.handling.mode": "string", "binary.handling.mode": "hex", "unavailable.value.placeholder": "gone"},
+			"time: connect, decimal: string, binary: hex, unavailable: gone",
+		},
+		{
+			"nanoseconds, base64-url-safe",
+			map[string]string{"time.precision.mode": "nanoseconds", "binary.handling.mode": "base64-url-safe", "tombstones.on.delete": "false"},
+			"time: nanoseconds, binary: base64-url-safe, tombstones: false",
+		},
+		{"microseconds", map[string]string{"time.precision.mode": "microseconds"}, "time: microseconds"},
+		{"adaptive_time_microseconds", map[string]string{"time.precision.mode": "adaptive_time_microseconds"}, "time: adaptive_time_microseconds"},
+	} {
+		t.Run(o.name, func(t *testing.T) {
+			w := newWorld(t)
+			source := connect(t, w.source)
+			exec1(t, source, debeziumOptionTable)
+			debezium, p := w.captureBoth(t, []string{"options"}, o.theirs, "  debezium: {"+o.ours+"}\n")
+			exec1(t, source, `UPDATE options SET x = 4 WHERE id = 1`)
+			exec1(t, source, `INSERT INTO options SELECT (r).* FROM (SELECT jsonb_populate_record(o, jsonb_build_object('id', o.id + 10)) r FROM options o ORDER BY id) x`)
+			exec1(t, source, `DELETE FROM options WHERE id = 1`)
+			n := 9
+			if o.theirs["tombstones.on.delete"] == "false" {
+				n--
+			}
+			c := &comparison{used: map[string]bool{}}
+			c.topic(t, "options", readEvents(t, w, debezium+".public.options", n), readEvents(t, w, w.name+".public.options", n, p), debezium, w.name)
+			c.report(t)
+		})
+	}
+}
+
+const debeziumOptionTable = `
+CREATE EXTENSION hstore;
+CREATE TABLE options (id int PRIMARY KEY, x int DEFAULT 3, nn numeric, n52 numeric(5,2) DEFAULT 1.5, n2 numeric DEFAULT 2, mo money, ba bytea, bb bytea[], hs hstore, iv interval DEFAULT '1 mon',
+	da date DEFAULT '2020-01-01', ti time DEFAULT '10:00', ti0 time(0), ti3 time(3), ts timestamp DEFAULT '2020-01-01 00:00:01', ts0 timestamp(0), ts3 timestamp(3), tstz timestamptz DEFAULT '2020-01-01 00:00:00+00', ttz timetz, ad date[], ats timestamp[], ati time(3)[]);
+INSERT INTO options (id, nn, n52, mo, ba, bb, hs, iv, da, ti, ti0, ti3, ts, ts0, ts3, tstz, ttz, ad, ats, ati) VALUES
+	(1, 123.45, 1.5, 1234567.89, '\x0102ff', '{"\\x01ff",NULL}', 'b=>1,a=>NULL,"c d"=>"x\"y"', '1 year 2 mons 3 days 04:05:06.789', '2024-02-29', '10:11:12.123456', '10:11:12', '10:11:12.12', '2024-02-29 10:11:12.123456', '2024-02-29 10:11:12', '2024-02-29 10:11:12.12', '2024-02-29 10:11:12.5+02', '10:11:12+02', '{2024-02-29}', '{2024-02-29 10:11:12.123456}', '{10:11:12.5}'),
+	(2, -0.001, -999.99, -0.05, '\x', '{}', '', '-1 year -2 mons +3 days -04:05:06.789', '1969-12-31', '00:00', '00:00', '00:00', '1969-12-31 23:59:59.999999', '1969-12-31 23:59:59', '1901-01-01', '1969-12-31 23:59:59.999999+00', '00:00+00', '{}', '{}', '{}'),
+	(3, 0, 0, 0, '\xfb', NULL, NULL, '0', NULL, NULL, NULL, NULL, '2199-12-31 23:59:59.999999', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+`
