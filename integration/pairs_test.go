@@ -268,8 +268,12 @@ func fromPostgres(mariadb bool) []pairColumn {
 		{"char(5)", []string{"'ab'"}, printed, "{}", exactly},
 		{"bytea", []string{`'\x00ff105c27'`, "''"}, "upper(encode({}, 'hex'))", "hex({})", exactly},
 		{"date", []string{"'0001-01-01'", "'2026-11-21'", "'9999-12-31'"}, date, "date_format({}, '%Y-%m-%d')", exactly},
-		{"time", []string{"'00:00'", "'12:34:56.789012'", "'24:00:00'"}, "(extract(epoch FROM {}) * 1000000)::bigint::text",
-			"((hour({}) * 60 + minute({})) * 60 + second({})) * 1000000 + microsecond({})", exactly},
+		{
+			"time",
+			[]string{"'00:00'", "'12:34:56.789012'", "'24:00:00'"},
+			"(extract(epoch FROM {}) * 1000000)::bigint::text",
+			"((hour({}) * 60 + minute({})) * 60 + second({})) * 1000000 + microsecond({})", exactly,
+		},
 		{"time(3)", []string{"'12:34:56.789'"}, "to_char({}, 'HH24:MI:SS.US')", "time_format({}, '%H:%i:%s.%f')", exactly},
 		{"timestamp", []string{"'0001-01-01 00:00:00'", "'2026-11-21 12:34:56.789012'", "'9999-12-31 23:59:59.999999'"}, stamp, myStamp, exactly},
 		{"timestamp(0)", []string{"'2026-11-21 12:34:56'"}, stamp, myStamp, exactly},
@@ -385,8 +389,12 @@ func fromMySQL(source, target string) []pairColumn {
 
 func TestMySQLTo(t *testing.T) {
 	for _, pair := range [][2]string{
-		{services.MySQL9, "postgres"}, {services.MariaDB118, "postgres"}, {services.MySQL9, services.MySQL9}, {services.MariaDB118, services.MariaDB118},
-		{services.MySQL9, services.MariaDB118}, {services.MariaDB118, services.MySQL9},
+		{services.MySQL9, "postgres"},
+		{services.MariaDB118, "postgres"},
+		{services.MySQL9, services.MySQL9},
+		{services.MariaDB118, services.MariaDB118},
+		{services.MySQL9, services.MariaDB118},
+		{services.MariaDB118, services.MySQL9},
 	} {
 		t.Run(pair[0]+" to "+pair[1], func(t *testing.T) {
 			t.Parallel()

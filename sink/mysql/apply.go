@@ -39,7 +39,7 @@ type tx struct {
 // is careful and finds out which.
 func (w *Writer) transact(ctx context.Context, group string, offsets []sink.Offset, body func(*tx) error, tables []sink.Rows) error {
 	uncertain := false // a commit's outcome is not known
-	careful, replanned := false, false
+	careful, replanned, nullable := false, false, 0
 	return w.retry(ctx, "applying a batch", func() error {
 		for {
 			if uncertain {
@@ -62,11 +62,12 @@ func (w *Writer) transact(ctx context.Context, group string, offsets []sink.Offs
 			case isRowErrors(err):
 				return err
 			case errors.Is(err, errNull) && !careful:
+				nullable++
 				done, e := w.allowNull(ctx, err)
 				if e != nil {
 					return e
 				}
-				if careful = !done; done {
+				if careful = !done || nullable > maxBadRows; done {
 					w.forget(tables)
 				}
 			case transient(err):

@@ -305,6 +305,7 @@ func TestColumnAddedToTheTargetIsFoundInTime(t *testing.T) {
 func TestLargeRows(t *testing.T) {
 	each(t, newest, func(t *testing.T, version string) {
 		tg := newTarget(t, version, Config{CreateTables: true})
+		tg.w.server.maxPacket = 1 << 20
 		s := shape(id(), note())
 		large := strings.Repeat("x", tg.w.server.maxPacket/2)
 		tg.apply(s, row(num(1), str("a")), row(num(2), str(large)), row(num(3), str(large)), row(num(4), str("b")), row(num(5), replication.Unchanged))

@@ -47,12 +47,35 @@ func (w *Writer) follow(ctx context.Context, p *plan, catalog []described) (bool
 	if len(actions) == 0 {
 		return false, nil
 	}
-	ddl := "ALTER TABLE " + p.table + " " + strings.Join(actions, ", ")
-	if err := w.alter(ctx, ddl, fmt.Sprintf("columns of table %s cannot hold what topic %s has", p.table, p.shape.Topic)); err != nil {
-		return false, err
+	done, err := w.change(ctx, p, strings.Join(actions, ", "))
+	if err != nil || done || len(actions) == 1 {
+		return done, err
 	}
-	w.log.Info("changed columns", "table", p.table, "statement", ddl)
-	return true, nil
+	for _, a := range actions { // one of them was not possible
+		one, err := w.change(ctx, p, a)
+		if err != nil {
+			return false, err
+		}
+		done = done || one
+	}
+	return done, nil
+}
+
+// change alters the table and reports whether it did. What the server refuses
+// (the column has an index, or a foreign key to it; a privilege is missing) is
+// no obstacle: a row that does not fit is refused then.
+func (w *Writer) change(ctx context.Context, p *plan, actions string) (bool, error) {
+	ddl := "ALTER TABLE " + p.table + " " + actions
+	_, err := w.exec(ctx, ddl)
+	switch {
+	case err == nil:
+		w.log.Info("changed columns", "table", p.table, "statement", ddl)
+		return true, nil
+	case transient(err) || number(err) == 0:
+		return false, fmt.Errorf("%s: %w", ddl, err)
+	}
+	w.log.Warn("columns of the target hold less than the topic's fields may have, and cannot be changed", "table", p.table, "topic", p.shape.Topic, "statement", ddl, "error", err)
+	return false, nil
 }
 
 // formerName returns the column that a field without one had before it was

@@ -188,7 +188,7 @@ func cells() []literal {
 
 // TestTypes writes every cell and compares in the database.
 func TestTypes(t *testing.T) {
-	each(t, services.MySQLVersions(), func(t *testing.T, version string) {
+	each(t, append(newest, services.MySQL80), func(t *testing.T, version string) {
 		tg := newTarget(t, version, Config{})
 		all := cells()
 		if tg.mariadb() {
