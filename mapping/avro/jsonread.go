@@ -185,7 +185,8 @@ func (r *jsonReader) string() ([]byte, error) {
 
 // escaped goes on with a string in which an escape has been met.
 func (r *jsonReader) escaped(start int) ([]byte, error) {
-	out := append(r.text[:0], r.b[start:r.pos]...)
+	out := r.text[:0]
+	out = append(out, r.b[start:r.pos]...)
 	for r.pos < len(r.b) {
 		c := r.b[r.pos]
 		switch {
