@@ -33,28 +33,28 @@ func (e *JSONEncoder) Append(dst, text []byte, fill *JSONFill, s *JSONScratch) (
 	return out, nil
 }
 
-// jsonFault is why a text could not be written, and where in it.
-type jsonFault struct {
+// jsonFieldError is why a text could not be written, and where in it.
+type jsonFieldError struct {
 	path string // field.of.record, element[3]
 	err  error
 }
 
-func (f *jsonFault) Error() string { return "field " + f.path + ": " + f.err.Error() }
-func (f *jsonFault) Unwrap() error { return f.err }
+func (f *jsonFieldError) Error() string { return "field " + f.path + ": " + f.err.Error() }
+func (f *jsonFieldError) Unwrap() error { return f.err }
 
 // inField puts what err lies in before its path.
 func inField(name string, err error) error {
-	if f, ok := errors.AsType[*jsonFault](err); ok {
+	if f, ok := errors.AsType[*jsonFieldError](err); ok {
 		if f.path[0] != '[' {
 			name += "."
 		}
-		return &jsonFault{name + f.path, f.err}
+		return &jsonFieldError{name + f.path, f.err}
 	}
-	return &jsonFault{name, err}
+	return &jsonFieldError{name, err}
 }
 
 func jsonError(err error, at int) error {
-	if _, ok := errors.AsType[*jsonFault](err); ok {
+	if _, ok := errors.AsType[*jsonFieldError](err); ok {
 		return err
 	}
 	return fmt.Errorf("at byte %d: %w", at, err)
