@@ -19,6 +19,7 @@ import (
 // mysql drains a binlog by a client that only receives it and by cdc, in turn;
 // then it reads one transaction of as many rows.
 func (b *bench) mysql(ctx context.Context) error { return b.binlog(ctx, "mysql", services.MySQL9) }
+
 func (b *bench) mariadb(ctx context.Context) error {
 	return b.binlog(ctx, "mariadb", services.MariaDB118)
 }

@@ -244,8 +244,11 @@ func (m *MySQL) systemTables() (string, error) {
 	var b bytes.Buffer
 	b.WriteString("CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\nSET @skip_auth_anonymous=1;\n")
 	for _, names := range [][]string{
-		{"mariadb_system_tables.sql", "mysql_system_tables.sql"}, {"mariadb_performance_tables.sql", "mysql_performance_tables.sql"},
-		{"mariadb_system_tables_data.sql", "mysql_system_tables_data.sql"}, {"fill_help_tables.sql"}, {"maria_add_gis_sp_bootstrap.sql"},
+		{"mariadb_system_tables.sql", "mysql_system_tables.sql"},
+		{"mariadb_performance_tables.sql", "mysql_performance_tables.sql"},
+		{"mariadb_system_tables_data.sql", "mysql_system_tables_data.sql"},
+		{"fill_help_tables.sql"},
+		{"maria_add_gis_sp_bootstrap.sql"},
 	} {
 		i := slices.IndexFunc(names, func(n string) bool { return exists(filepath.Join(dir, n)) })
 		if i < 0 {

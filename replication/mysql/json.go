@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"bytes"
 	"encoding/base64"
 	"math"
 	"strconv"
@@ -274,12 +275,9 @@ func appendJSONDouble(out []byte, v float64) []byte {
 	var buf [32]byte
 	e := strconv.AppendFloat(buf[:0], v, 'e', -1, 64) // -d.ddde±XX
 	exp := 0
-	for i := len(e) - 1; i >= 0; i-- {
-		if e[i] == 'e' {
-			exp, _ = strconv.Atoi(string(e[i+1:]))
-			e = e[:i]
-			break
-		}
+	if i := bytes.LastIndexByte(e, 'e'); i >= 0 {
+		exp, _ = strconv.Atoi(string(e[i+1:]))
+		e = e[:i]
 	}
 	digits := 0
 	for _, c := range e {
@@ -290,10 +288,8 @@ func appendJSONDouble(out []byte, v float64) []byte {
 	if point := exp + 1; point >= -14 && (point <= 15 || digits > point) {
 		at := len(out)
 		out = strconv.AppendFloat(out, v, 'f', -1, 64)
-		for _, c := range out[at:] {
-			if c == '.' {
-				return out
-			}
+		if bytes.IndexByte(out[at:], '.') >= 0 {
+			return out
 		}
 		return append(out, ".0"...)
 	}

@@ -34,6 +34,7 @@ func (d *decoder) result(c *cursor, a *arena) replication.Value {
 		return d.resultDate(c, a)
 	case opTime, opTime2:
 		return d.time(resultTime(c), a)
+	default: // all others are bytes after a length
 	}
 	b := c.text()
 	switch d.op {

@@ -32,8 +32,10 @@ func offlineShapes() *shapes {
 // writes it.
 func tableMapOf() []byte {
 	b := append([]byte{1, 0, 0, 0, 0, 0, 1, 0, 3}, "app\x00\x01r\x00"...)
-	types := []byte{gomysql.MYSQL_TYPE_LONGLONG, gomysql.MYSQL_TYPE_LONG, gomysql.MYSQL_TYPE_VARCHAR, gomysql.MYSQL_TYPE_BLOB, gomysql.MYSQL_TYPE_NEWDECIMAL,
-		gomysql.MYSQL_TYPE_TIMESTAMP2, gomysql.MYSQL_TYPE_TINY, gomysql.MYSQL_TYPE_DOUBLE, gomysql.MYSQL_TYPE_DATE, gomysql.MYSQL_TYPE_VARCHAR}
+	types := []byte{
+		gomysql.MYSQL_TYPE_LONGLONG, gomysql.MYSQL_TYPE_LONG, gomysql.MYSQL_TYPE_VARCHAR, gomysql.MYSQL_TYPE_BLOB, gomysql.MYSQL_TYPE_NEWDECIMAL,
+		gomysql.MYSQL_TYPE_TIMESTAMP2, gomysql.MYSQL_TYPE_TINY, gomysql.MYSQL_TYPE_DOUBLE, gomysql.MYSQL_TYPE_DATE, gomysql.MYSQL_TYPE_VARCHAR,
+	}
 	b = append(append(b, byte(len(types))), types...)
 	meta := []byte{0x90, 1, 2, 12, 2, 6, 8, 32, 0}
 	b = append(append(b, byte(len(meta))), meta...)

@@ -181,16 +181,16 @@ func (m *tableMap) shapes() ([]column, error) {
 		col.notNull = !bit(m.nullable, i)
 		switch typ {
 		case gomysql.MYSQL_TYPE_STRING:
-			real, size := c.u8(), c.u8()
+			stored, size := c.u8(), c.u8()
 			// A CHAR of more than 255 bytes has two bits of its length in the type.
-			if real&0x30 != 0x30 {
-				col.size = int(size) | int(real&0x30^0x30)<<4
-				real |= 0x30
+			if stored&0x30 != 0x30 {
+				col.size = int(size) | int(stored&0x30^0x30)<<4
+				stored |= 0x30
 			} else {
 				col.size = int(size)
 			}
-			if real == gomysql.MYSQL_TYPE_ENUM || real == gomysql.MYSQL_TYPE_SET {
-				col.typ = real
+			if stored == gomysql.MYSQL_TYPE_ENUM || stored == gomysql.MYSQL_TYPE_SET {
+				col.typ = stored
 			}
 		case gomysql.MYSQL_TYPE_NEWDECIMAL:
 			col.size, col.scale = int(c.u8()), int(c.u8())

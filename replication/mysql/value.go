@@ -16,7 +16,6 @@ type decoder struct {
 	op       decoderOp
 	width    int // bytes of the value, or of its length; of a DECIMAL the precision
 	scale    int
-	bits     uint
 	unsigned bool
 	text     bool // temporal values as text
 	null     bool // zero dates as NULL
