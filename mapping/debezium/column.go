@@ -92,9 +92,14 @@ func compileType(o *Options, c replication.Column) (step, *schema, error) {
 // typeName splits the name of a column's type, or of its elements', from its
 // modifiers: timestamp(3) without time zone.
 func typeName(c replication.Column) (name string, mods []int) {
-	name = c.BaseType
-	if name == "" {
-		name = strings.TrimSuffix(c.TypeName, "[]")
+	if name = c.BaseType; name == "" {
+		name = c.TypeName
+	}
+	if strings.HasSuffix(name, "[]") {
+		if c.Kind != replication.KindArray {
+			return "", nil // an array that travels as its text
+		}
+		name = strings.TrimSuffix(name, "[]")
 	}
 	if open := strings.IndexByte(name, '('); open >= 0 && !strings.Contains(name, `"`) {
 		if shut := strings.IndexByte(name[open:], ')'); shut > 0 {
