@@ -119,7 +119,8 @@ func (c *Config) verifyGTIDs(ctx context.Context, conn *conn, s *serverInfo, fro
 	for src := range extra.parts {
 		own := gtidSource{sid: src.sid}
 		if string(own.append(nil)) == s.vars["server_uuid"] {
-			return c.refusePurged("the position holds transactions "+ahead+" that the server has lost or numbered anew: its log was reset, or it was restored from a backup", nil)
+			// It may be about to make them visible: the log is sent before that.
+			return fmt.Errorf("%w: the position holds transactions %s that the server numbered itself and does not have", errBehind, ahead)
 		}
 	}
 	c.Logger.Warn("the server does not have all transactions that were read: another server's last ones did not reach it, or not yet", "transactions", ahead)

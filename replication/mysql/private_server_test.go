@@ -246,3 +246,27 @@ func TestAnotherServer(t *testing.T) {
 	exec("INSERT INTO t VALUES (3)")
 	wantRows(t, openSource(t, cfg).take(1), "insert t  > 3")
 }
+
+// TestReset: a server that numbers its transactions anew would pass for one that
+// has sent them already.
+func TestReset(t *testing.T) {
+	t.Parallel()
+	for version, reset := range map[string]string{services.MySQL9: "RESET BINARY LOGS AND GTIDS", services.MariaDB118: "RESET MASTER"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			server := ownServer(t, version, nil)
+			cfg, exec := configAt(t, ownDatabase(t, server), "t")
+			exec("CREATE TABLE t (id INT PRIMARY KEY)")
+			r := openSource(t, cfg)
+			exec("INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)")
+			r.take(2)
+			r.close()
+			exec(reset, "INSERT INTO t VALUES (3)")
+			cfg.From, cfg.IDWait = r.pos, time.Second
+			if findings := fmt.Sprint(Check(t.Context(), cfg)); !strings.Contains(findings, "has not come as far") {
+				t.Errorf("check finds %s", findings)
+			}
+			wantRefusal(t, openSource(t, cfg).fails(), "its log was reset", "new snapshot")
+		})
+	}
+}
