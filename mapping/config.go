@@ -250,14 +250,9 @@ func Topics(cfg Config) ([]Topic, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d := cfg.Debezium; d != nil {
-		if cfg.Truncate == TruncateRecord {
-			for i := range r.topics {
-				r.topics[i].Keyed = false // a truncate has no key there
-			}
-		}
-		if d.Transactions {
-			r.topics = append(r.topics, Topic{Name: d.transactionTopic()})
+	if cfg.Debezium != nil && cfg.Truncate == TruncateRecord {
+		for i := range r.topics {
+			r.topics[i].Keyed = false // a truncate has no key there
 		}
 	}
 	return r.topics, nil

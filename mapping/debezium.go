@@ -26,12 +26,7 @@ type Debezium struct {
 	Source debezium.Source
 	// NoTombstones leaves out the tombstone after a delete.
 	NoTombstones bool
-	// Transactions adds the block transaction to records and publishes where
-	// transactions begin and end, to the topic Source.Name.transaction.
-	Transactions bool
 }
-
-func (d *Debezium) transactionTopic() string { return d.Source.Name + ".transaction" }
 
 // The headers of the format debezium beside those of the format row.
 const (

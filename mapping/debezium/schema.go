@@ -185,30 +185,3 @@ func envelopeSchema(name string, row []field) *schema {
 		{"op", plain("string")}, {"ts_ms", stamp}, {"ts_us", stamp}, {"ts_ns", stamp},
 	}}
 }
-
-// Schemas of logical messages.
-var (
-	MessageKeySchema = (&schema{typ: "record", name: "io.debezium.connector.postgresql.MessageKey", version: 1, fields: []field{
-		{"prefix", orNull(plain("string"))},
-	}}).String()
-	MessageSchema = (&schema{typ: "record", name: "io.debezium.connector.postgresql.MessageValue", version: 1, fields: []field{
-		{"op", plain("string")}, {"ts_ms", orNull(plain("long"))}, {"source", sourceSchema()}, {"transaction", transactionSchema()},
-		{"message", &schema{typ: "record", name: "io.debezium.connector.postgresql.Message", version: 1, fields: []field{
-			{"prefix", orNull(plain("string"))}, {"content", orNull(plain("bytes"))},
-		}}},
-	}}).String()
-)
-
-// Schemas of the topic with the transactions.
-var (
-	TransactionKeySchema = (&schema{typ: "record", name: "io.debezium.connector.common.TransactionMetadataKey", version: 1, fields: []field{
-		{"id", plain("string")},
-	}}).String()
-	TransactionSchema = (&schema{typ: "record", name: "io.debezium.connector.common.TransactionMetadataValue", version: 1, fields: []field{
-		{"status", plain("string")}, {"id", plain("string")}, {"event_count", orNull(plain("long"))},
-		{"data_collections", orNull(&schema{typ: "array", items: orNull(&schema{typ: "record", name: "event.collection", version: 1, fields: []field{
-			{"data_collection", plain("string")}, {"event_count", plain("long")},
-		}})})},
-		{"ts_ms", plain("long")},
-	}}).String()
-)

@@ -151,14 +151,6 @@ type Event struct {
 	Snapshot        string // "false", or what snapshot the row is of
 	TxID            int64  // 0 is null
 	LSN             int64
-	// Transaction, when its ID is not empty, is the block of that name.
-	Transaction TransactionBlock
-}
-
-// TransactionBlock places a record in its transaction.
-type TransactionBlock struct {
-	ID                         []byte
-	TotalOrder, DataCollection int64
 }
 
 // AppendValue appends the envelope of e under the schema's id.
@@ -172,8 +164,7 @@ func (t *Table) AppendValue(dst []byte, id int, e *Event) ([]byte, error) {
 		return dst, err
 	}
 	dst = t.appendSource(dst, e)
-	dst = appendTransaction(dst, &e.Transaction)
-	dst = append(dst, 2, e.Op)
+	dst = append(dst, 0, 2, e.Op) // no block transaction
 	dst = binary.AppendVarint(append(dst, 2), floor(e.Now, 1e6))
 	dst = binary.AppendVarint(append(dst, 2), floor(e.Now, 1e3))
 	return binary.AppendVarint(append(dst, 2), e.Now), nil
@@ -196,14 +187,9 @@ func (t *Table) appendRow(dst []byte, row []replication.Value, after bool) ([]by
 
 func (t *Table) appendSource(dst []byte, e *Event) []byte {
 	dst = append(dst, t.head...)
-	return appendPlace(dst, t.db, t.tail, e)
-}
-
-// appendPlace appends the source block behind its name.
-func appendPlace(dst, db, tail []byte, e *Event) []byte {
 	dst = binary.AppendVarint(dst, floor(e.CommitTime, 1000))
 	dst = appendString(append(dst, 0), e.Snapshot)
-	dst = append(dst, db...)
+	dst = append(dst, t.db...)
 	dst = appendSequence(append(dst, 2), e.LSN)
 	dst = binary.AppendVarint(append(dst, 2), e.CommitTime)
 	nanos := e.CommitTime * 1000
@@ -212,7 +198,7 @@ func appendPlace(dst, db, tail []byte, e *Event) []byte {
 	} else {
 		dst = binary.AppendVarint(append(dst, 2), nanos)
 	}
-	dst = append(dst, tail...)
+	dst = append(dst, t.tail...)
 	if e.TxID == 0 {
 		dst = append(dst, 0)
 	} else {
@@ -231,14 +217,6 @@ func appendSequence(dst []byte, lsn int64) []byte {
 	dst = append(append(dst, `["`...), digits...)
 	dst = append(append(dst, `","`...), digits...)
 	return append(dst, `"]`...)
-}
-
-func appendTransaction(dst []byte, tx *TransactionBlock) []byte {
-	if len(tx.ID) == 0 {
-		return append(dst, 0)
-	}
-	dst = appendBytes(append(dst, 2), tx.ID)
-	return binary.AppendVarint(binary.AppendVarint(dst, tx.TotalOrder), tx.DataCollection)
 }
 
 // floor is n/d, rounded down.
