@@ -260,7 +260,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("fuzz.yml", data, noEnv)
 		if err == nil {
-			if c.Name == "" || len(c.Sinks) == 0 && c.Source.Postgres == nil {
+			if c.Name == "" || len(c.Sinks) == 0 && !c.Source.Given() {
 				t.Errorf("accepted %+v", c)
 			}
 			return
