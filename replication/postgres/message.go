@@ -21,11 +21,6 @@ const msgMessage = 'M'
 // messageTransactional is the flag of a message that belongs to its transaction.
 const messageTransactional = 1
 
-// messageStep leads from the beginning of a message's record to a place in it:
-// a stream that resumes there does not have the message again, and everything
-// that commits after it. A record's header takes 24 bytes.
-const messageStep = 8
-
 // prefixes are the patterns of Config.Messages.
 type prefixes struct {
 	exact  [][]byte
@@ -65,7 +60,8 @@ func (p *prefixes) match(prefix []byte) bool {
 
 // message decodes a message. Every message of a transaction takes a number
 // there, wanted or not, so that the numbers do not change with the patterns.
-// One outside any transaction is a boundary between transactions.
+// One outside any transaction is a boundary between transactions: its position
+// is the end of its record, where a commit record may begin.
 func (d *decoder) message(c *cursor, owned bool, b *batch, wire int) error {
 	flags := c.u8()
 	lsn := pglogrepl.LSN(c.u64())
@@ -85,7 +81,7 @@ func (d *decoder) message(c *cursor, owned bool, b *batch, wire int) error {
 		return errors.New("transactional message outside a transaction")
 	case !transactional && d.commit != 0:
 		return errors.New("message of no transaction inside one")
-	case !transactional && lsn < d.end:
+	case !transactional && lsn <= d.end:
 		return nil // decoded before
 	case transactional:
 		change.Index = d.index
@@ -111,8 +107,8 @@ func (d *decoder) message(c *cursor, owned bool, b *batch, wire int) error {
 		b.add(change, wire)
 	}
 	if !transactional && !d.open() {
-		d.end = lsn + messageStep
-		b.bound(d.end)
+		d.end = lsn
+		b.bound(lsn)
 	}
 	return nil
 }

@@ -42,10 +42,11 @@ func TestDecodeMessage(t *testing.T) {
 	if b.end != 250 {
 		t.Errorf("end %s", b.end)
 	}
-	feed(logical(0, 256, "other", "not wanted"))
-	if b.end != 264 || d.end != 264 {
+	feed(logical(0, 256, "other", "not wanted"), logical(0, 256, "outbox.a", "decoded before"))
+	if b.end != 256 || d.end != 256 {
 		t.Errorf("end %s after a message that is not wanted", b.end)
 	}
+	feed(begin(256), insert("9"), commitAt(256, 280)) // right behind the message
 	feed(begin(300), logical(1, 290, "outbox.", "before the cut"))
 	d.restart()
 	d.setRelation(1, testRelation())
@@ -63,6 +64,7 @@ func TestDecodeMessage(t *testing.T) {
 		`0 insert t after id=1 name="x" n=null`,
 		`1 message tx "77" commit 0/C8 time 946684805000000: exact="in a transaction\x00" transactional true`,
 		`3 insert t after id=2 name="x" n=null`,
+		`0 insert t after id=9 name="x" n=null`,
 		`0 message tx "77" commit 0/12C time 946684805000000: outbox.="before the cut" transactional true`,
 		`1 insert t after id=3 name="x" n=null`,
 	}

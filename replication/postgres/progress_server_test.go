@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -171,9 +172,11 @@ func testInProgressSame(t *testing.T, seed uint64) {
 	db.exec(`INSERT INTO shared VALUES (-2, 0, 'the end')`)
 
 	var logs [2][]string
+	var rows [2]map[string]string // what the changes make of the tables
 	for i, cfg := range sources {
 		ctx := testContext(t)
 		s := mustOpen(t, cfg)
+		rows[i] = map[string]string{}
 		for n := len(logs[i]); n == 0 || !strings.Contains(logs[i][n-1], "the end"); n = len(logs[i]) {
 			b, err := s.Next(ctx)
 			if err != nil {
@@ -189,6 +192,7 @@ func testInProgressSame(t *testing.T, seed uint64) {
 					logs[i] = append(logs[i], fmt.Sprintf("%s%d %s=%s", tx, c.Index, c.Message.Prefix, c.Message.Content))
 				} else {
 					logs[i] = append(logs[i], tx+describe(c))
+					follow(rows[i], c)
 				}
 			}
 			b.Release()
@@ -202,10 +206,41 @@ func testInProgressSame(t *testing.T, seed uint64) {
 			}
 		}
 	}
+	truth := map[string]string{}
+	for _, name := range names {
+		all, err := db.conn.Query(t.Context(), `SELECT format('%s %s %s', $1::text, actor, n), to_json(pad)::text FROM `+name, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var key, pad string
+		if _, err := pgx.ForEachRow(all, []any{&key, &pad}, func() error { truth[key] = pad; return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range rows {
+		if !maps.Equal(rows[i], truth) {
+			t.Errorf("the changes of source %d lead to %d rows, the tables have %d", i, len(rows[i]), len(truth))
+		}
+	}
 	for i := range max(len(logs[0]), len(logs[1])) {
 		if i >= len(logs[0]) || i >= len(logs[1]) || logs[0][i] != logs[1][i] {
 			t.Fatalf("change %d of %d and %d:\nwhole       %.300q\nin progress %.300q", i, len(logs[0]), len(logs[1]), logs[0][i:min(i+1, len(logs[0]))], logs[1][i:min(i+1, len(logs[1]))])
 		}
+	}
+}
+
+// follow applies a change to the rows of all tables: their first three columns.
+func follow(rows map[string]string, c *replication.Change) {
+	key := func(row []replication.Value) string { return fmt.Sprintf("%s %s %s", c.Table.Name, row[0], row[1]) }
+	switch {
+	case c.Op == replication.OpTruncate:
+		maps.DeleteFunc(rows, func(k, _ string) bool { return strings.HasPrefix(k, c.Table.Name+" ") })
+		return
+	case c.Before != nil:
+		delete(rows, key(c.Before))
+	}
+	if c.After != nil {
+		rows[key(c.After)] = c.After[2].String()
 	}
 }
 
