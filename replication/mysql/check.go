@@ -67,7 +67,3 @@ func failed(subject string, err error) []replication.Finding {
 	}
 	return []replication.Finding{f}
 }
-
-// Drop has nothing to drop: the source leaves nothing on the server, and what
-// was read is known by the checkpoint alone.
-func Drop(context.Context, Config) ([]string, error) { return nil, nil }

@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -93,14 +92,11 @@ type Config struct {
 	TLS      *TLS // nil: as the URL's parameter tls says
 	// ServerID is what the source calls itself among the server's replicas: it
 	// must be nobody else's. 0 makes one of Name.
-	ServerID  uint32
-	Tables    []TableConfig
-	From      replication.Position // the saved checkpoint, "" when there is none
-	ZeroDates ZeroDates
-	OnPurged  OnPurged
-	// Reload reads the checkpoint once more when the server id is in use: who
-	// had it may have saved a newer one. May be nil.
-	Reload     func(context.Context) (replication.Position, error)
+	ServerID   uint32
+	Tables     []TableConfig
+	From       replication.Position // the saved checkpoint, "" when there is none
+	ZeroDates  ZeroDates
+	OnPurged   OnPurged
 	BatchBytes int           // budget of a Batch in bytes; 0 = 1 MiB
 	IDWait     time.Duration // how long to wait for a server id in use before refusing; 0 = 30 s
 	Logger     *slog.Logger  // nil discards

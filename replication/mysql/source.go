@@ -7,7 +7,6 @@ package mysql
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -382,6 +381,3 @@ func pending(cfg *Config, from *position, all bool) (todo []TableConfig) {
 	}
 	return todo
 }
-
-// String names the source for logs.
-func (s *Source) String() string { return fmt.Sprintf("%s source %s", s.cfg.Flavor, s.cfg.Name) }
