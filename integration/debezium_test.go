@@ -140,7 +140,8 @@ func (w *world) captureBoth(t *testing.T, tables []string, theirs map[string]str
 	source := connect(t, w.source)
 	eventually(t, time.Minute, "both stream", func() error {
 		var n int
-		err := source.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'`).Scan(&n)
+		err := source.QueryRow(t.Context(), `SELECT count(*) FROM pg_replication_slots s JOIN pg_stat_replication r ON r.pid = s.active_pid
+			WHERE s.database = current_database() AND r.state = 'streaming'`).Scan(&n)
 		if err == nil && n < 2 {
 			err = fmt.Errorf("%d stream", n)
 		}

@@ -335,9 +335,9 @@ func javaTime(kind replication.Kind, b []byte) (int64, bool) {
 		return 0, false
 	}
 	b = b[:len(b)-1]
-	var days, us int64
-	ok := true
+	var days int64
 	if kind != replication.KindTime {
+		var ok bool
 		if days, b, ok = isoDay(b); !ok {
 			return 0, false
 		}
@@ -351,7 +351,8 @@ func javaTime(kind replication.Kind, b []byte) (int64, bool) {
 		}
 		b = b[1:]
 	}
-	if us, ok = isoClock(b); !ok {
+	us, ok := isoClock(b)
+	if !ok {
 		return 0, false
 	}
 	const day = 86400 * 1000 * 1000

@@ -82,7 +82,7 @@ func FuzzEnvelope(f *testing.F) {
 // TestRoundTrip: what the format keeps whole comes back as the value that went
 // in, in every mode that keeps it whole.
 func TestRoundTrip(t *testing.T) {
-	bytesOf := func(k replication.Kind, s string) replication.Value { return replication.StringValue(k, s) }
+	bytesOf := replication.StringValue
 	num := replication.NumValue
 	row := []replication.Value{
 		replication.BoolValue(true), replication.IntValue(-3), replication.IntValue(1 << 60), replication.FloatValue(1.5), replication.FloatValue(2.5),

@@ -26,6 +26,7 @@ func presetOf(_ *Options, c replication.Column, s *step, sch *schema) (string, b
 		if name, _ := typeName(c); sch.name == "" && !characters[name] && s.kind != replication.KindDecimal {
 			return "", false // inet, ranges, …
 		}
+	default: // the others have theirs
 	}
 	text, ok := literal(c.Default)
 	if !ok {
@@ -172,6 +173,7 @@ func zero(s *step, sch *schema) []byte {
 		return []byte{0, 0, 0}
 	case opVariable:
 		return []byte{0, 2, 0}
+	default: // as their schema's type
 	}
 	if sch.name == decimalName {
 		return []byte{2, 0}
@@ -203,6 +205,7 @@ func (s *step) complete(o *Options, sch *schema) error {
 		if s.elem.op == opText {
 			s.unavailable = append(appendString(append(s.branch(), 2, 2), o.Unavailable), 0)
 		}
+	default: // no placeholder can be told from their values
 	}
 	return nil
 }

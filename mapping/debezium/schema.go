@@ -165,9 +165,22 @@ func sourceSchema() *schema {
 	snapshot.optional, snapshot.preset = true, `"false"`
 	text, long := plain("string"), plain("long")
 	return &schema{typ: "record", name: "io.debezium.connector.postgresql.Source", version: 1, fields: []field{
-		{"version", text}, {"connector", text}, {"name", text}, {"ts_ms", long}, {"snapshot", snapshot}, {"db", text},
-		{"sequence", orNull(text)}, {"ts_us", orNull(long)}, {"ts_ns", orNull(long)}, {"schema", text}, {"table", text},
-		{"txId", orNull(long)}, {"lsn", orNull(long)}, {"xmin", orNull(long)}, {"origin", orNull(text)}, {"origin_lsn", orNull(long)},
+		{"version", text},
+		{"connector", text},
+		{"name", text},
+		{"ts_ms", long},
+		{"snapshot", snapshot},
+		{"db", text},
+		{"sequence", orNull(text)},
+		{"ts_us", orNull(long)},
+		{"ts_ns", orNull(long)},
+		{"schema", text},
+		{"table", text},
+		{"txId", orNull(long)},
+		{"lsn", orNull(long)},
+		{"xmin", orNull(long)},
+		{"origin", orNull(text)},
+		{"origin_lsn", orNull(long)},
 	}}
 }
 
@@ -181,7 +194,13 @@ func envelopeSchema(name string, row []field) *schema {
 	value := orNull(&schema{typ: "record", name: name + ".Value", fields: row})
 	stamp := orNull(plain("long"))
 	return &schema{typ: "record", name: name + ".Envelope", version: 2, fields: []field{
-		{"before", value}, {"after", value}, {"source", sourceSchema()}, {"transaction", transactionSchema()},
-		{"op", plain("string")}, {"ts_ms", stamp}, {"ts_us", stamp}, {"ts_ns", stamp},
+		{"before", value},
+		{"after", value},
+		{"source", sourceSchema()},
+		{"transaction", transactionSchema()},
+		{"op", plain("string")},
+		{"ts_ms", stamp},
+		{"ts_us", stamp},
+		{"ts_ns", stamp},
 	}}
 }
