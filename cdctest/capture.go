@@ -141,31 +141,53 @@ func (f *forgetful) Save(_ context.Context, p replication.Position) error {
 	return nil
 }
 
-// recorder is a Producer that remembers what the broker has acknowledged.
+// recorder is a Producer that remembers what the broker has acknowledged, in the
+// order of the calls: acknowledgements of several topics come in any.
 type recorder struct {
 	pipeline.Producer
-	mu    sync.Mutex
-	list  []Sent
-	waits map[string]chan struct{} // topic, NUL, value → closed when it has been sent
+	mu      sync.Mutex
+	flights []*flight // calls of which this or an earlier one is not acknowledged
+	list    []Sent
+	waits   map[string]chan struct{} // topic, NUL, value → closed when it has been sent
+}
+
+// flight is one call of Produce.
+type flight struct {
+	sent   []Sent
+	landed bool
 }
 
 // Produce implements pipeline.Producer.
 func (r *recorder) Produce(ctx context.Context, records *mapping.Records, done func(error)) {
-	batch := make([]Sent, len(records.List))
+	f := &flight{sent: make([]Sent, len(records.List))}
 	for i := range records.List {
-		batch[i] = newSent(&records.List[i])
+		f.sent[i] = newSent(&records.List[i])
 	}
+	r.mu.Lock()
+	r.flights = append(r.flights, f)
+	r.mu.Unlock()
 	r.Producer.Produce(ctx, records, func(err error) {
 		if err == nil {
-			r.add(batch)
+			r.land(f)
 		}
 		done(err)
 	})
 }
 
-func (r *recorder) add(batch []Sent) {
+// land notes an acknowledgement. A call that failed ends the capture: what comes
+// after it does not count.
+func (r *recorder) land(f *flight) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	f.landed = true
+	for len(r.flights) > 0 && r.flights[0].landed {
+		r.add(r.flights[0].sent)
+		r.flights = r.flights[1:]
+	}
+}
+
+// add notes records. The lock is held.
+func (r *recorder) add(batch []Sent) {
 	for _, s := range batch {
 		id := s.Topic + "\x00" + string(s.Value)
 		if wait := r.waits[id]; wait != nil {
