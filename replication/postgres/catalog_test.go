@@ -65,7 +65,8 @@ func TestCatalogTable(t *testing.T) {
 		over("numeric(12,2)", dec("p", "price", 12, 2)),
 		over("numeric(12,2)", array("ps", "prices", dec("", "", 12, 2))), array("na", "numeric(7,3)[]", dec("", "", 7, 3)),
 		array("ia", "smallint[]", replication.Column{Kind: replication.KindInt, Bits: 16}),
-		str("pr", "pair"), array("pra", "pair[]", str("", "")), str("ov", "oidvector"), {Name: "bx", Kind: replication.KindString, AsText: true, TypeName: "box[]"},
+		str("pr", "pair"), array("pra", "pair[]", str("", "")), str("ov", "oidvector"),
+		{Name: "bx", Kind: replication.KindString, AsText: true, TypeName: "box[]"},
 		{Name: "tz", Kind: replication.KindTimestampTZ, TypeName: "timestamp(3) with time zone"},
 	}}
 	for i := range got.Columns {

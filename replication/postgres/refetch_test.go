@@ -297,7 +297,7 @@ func TestRefetchBounded(t *testing.T) {
 func TestRefetchChangedTable(t *testing.T) {
 	d, cfg := bigTable(t, `id int PRIMARY KEY, n int, big text`)
 	d.exec(`BEGIN; INSERT INTO t VALUES (1, 0, ` + bigSQL("a") + `); UPDATE t SET n = 1; COMMIT`) // in one batch
-	d.exec(`TRUNCATE t`) // or the value would come from the insert
+	d.exec(`TRUNCATE t`)                                                                          // or the value would come from the insert
 	d.exec(`INSERT INTO t VALUES (1, 0, ` + bigSQL("b") + `)`)
 	d.exec(`ALTER TABLE t DROP COLUMN big`)
 	s := mustOpen(t, cfg)
