@@ -298,6 +298,11 @@ func (s *stream) room(ctx context.Context) (*batch, error) {
 				s.cur.bounded, s.missed = true, false
 			}
 		}
+		if s.cur != nil && s.cur.full() && len(s.cur.Changes) == 0 {
+			// Of rows that were passed over: nobody would come to take them.
+			s.cur.reset(2 * s.pool.budget)
+			s.cur.tx, s.cur.txSerial = nil, 0
+		}
 		if s.cur != nil && !s.cur.full() {
 			return s.cur, nil
 		}
