@@ -84,7 +84,22 @@ func (p *Producer) topic(ctx context.Context, t Topic) (*topic, error) {
 	if p.conf.Topics.Compact && t.Keyed && found.policy != "" && !strings.Contains(found.policy, "compact") {
 		p.log.Warn("topic is not compacted: rows that do not change will vanish from it with its retention", "topic", t.Name, "cleanup_policy", found.policy)
 	}
+	if err := p.mayProduce(ctx, t.Name); err != nil {
+		return nil, err
+	}
 	return p.remember(t.Name, found), nil
+}
+
+// mayProduce returns a Refusal when the brokers give this client no producer id,
+// which needs the right to write to some topic. Were that left to the first
+// record, kgo (1.22.2) could lose sight of it: its promise now and then stays
+// open when the id is refused while the topic's partitions become known.
+func (p *Producer) mayProduce(ctx context.Context, topic string) error {
+	_, _, err := p.client.ProducerID(ctx)
+	if err = explain(err, "produce to topic "+topic, "Write on topic "+topic); replication.IsRefusal(err) {
+		return err
+	}
+	return nil // transient: kgo goes on asking
 }
 
 // topicSettings are the settings of a new topic.
