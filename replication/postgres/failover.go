@@ -116,7 +116,8 @@ func (i *inspection) at(lsn pglogrepl.LSN) position {
 }
 
 // follow makes sure that what was read is part of the log of the server behind
-// conn, and goes on with its timeline.
+// conn, and goes on with its timeline. Another cluster it refuses: only the
+// start takes a checkpoint over to one, after pg_upgrade.
 func (s *stream) follow(ctx context.Context, conn *pgconn.PgConn) error {
 	reach := s.dec.end
 	if p := s.dec.partCommit; p != 0 {
@@ -125,6 +126,12 @@ func (s *stream) follow(ctx context.Context, conn *pgconn.PgConn) error {
 	now, err := followTimeline(ctx, conn, s.timeline, reach)
 	if err != nil || now == s.timeline {
 		return err
+	}
+	if s.timeline.System != "" && now.System != s.timeline.System {
+		return &replication.Refusal{
+			Problem: fmt.Sprintf("the server is of another cluster than the one that was read: its system identifier is %s, that one's %s; changes on it before %s would be missing", now.System, s.timeline.System, reach),
+			Remedy:  "point the URL back at the cluster that was read, or run cdc drop and start again with a new snapshot; if pg_upgrade made this cluster of that one, start cdc again",
+		}
 	}
 	s.log.Info("the server is on another timeline", "was", s.timeline.String(), "is", now.String())
 	s.mu.Lock()

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -301,6 +302,46 @@ func TestFailoverWithoutSlot(t *testing.T) {
 			t.Errorf("next: %v, want %s", err, want)
 		}
 		return
+	}
+}
+
+// TestFollowAnotherCluster reconnects to a server with another system identifier:
+// nothing says that its log has what was read, however well the positions fit.
+func TestFollowAnotherCluster(t *testing.T) {
+	d := newTestDB(t)
+	cfg, err := d.config("public.t").complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := cfg.connectReplication(testContext(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	system := d.text(`SELECT system_identifier::text FROM pg_control_system()`)
+	for _, test := range []struct {
+		was     timeline
+		refused bool
+	}{
+		{timeline{}, false}, // unknown
+		{timeline{system, 1}, false},
+		{timeline{"1" + system[1:] + "0", 1}, true},
+	} {
+		s := &stream{streamConfig: streamConfig{cfg: &cfg, timeline: test.was}, log: cfg.Logger, dec: newDecoder(1)}
+		err := s.follow(testContext(t), conn)
+		if !test.refused {
+			if want := (timeline{system, 1}); err != nil || s.timeline != want {
+				t.Errorf("from %q: %v, on %s, want %s", test.was.System, err, s.timeline, want)
+			}
+			continue
+		}
+		r, ok := errors.AsType[*replication.Refusal](err)
+		if !ok || !strings.Contains(r.Problem, "its system identifier is "+system+", that one's "+test.was.System) || !strings.Contains(r.Remedy, "cdc drop") {
+			t.Errorf("from %q: %v", test.was.System, err)
+		}
+		if s.timeline != test.was {
+			t.Errorf("went on with %s", s.timeline)
+		}
 	}
 }
 
