@@ -263,7 +263,7 @@ func Topics(cfg Config) ([]Topic, error) {
 func (r *router) route(tables []TableConfig) error {
 	for i := range tables {
 		id := tableID{tables[i].Schema, tables[i].Name}
-		name, err := r.topicOf(id)
+		name, err := r.topicOf(id, id)
 		if err != nil {
 			return err
 		}

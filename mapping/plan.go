@@ -34,10 +34,12 @@ type planner struct {
 	router   *router
 	registry SchemaRegistry
 	plans    map[*replication.Table]*plan
-	versions map[tableID][]*replication.Table // those in plans, oldest first
-	// hidden holds what excluded columns were renamed to while running.
+	versions map[tableID][]*replication.Table // those in plans by home, oldest first
+	// hidden holds, by home, what excluded columns were renamed to while running.
 	hidden map[tableID][]string
-	log    *slog.Logger
+	// homes holds the configured names of the tables whose identity is known.
+	homes map[string]tableID
+	log   *slog.Logger
 	// debezium is the format's configuration, nil for the format row.
 	debezium *Debezium
 }
@@ -45,29 +47,64 @@ type planner struct {
 func newPlanner(r *router, registry SchemaRegistry, log *slog.Logger) *planner {
 	return &planner{
 		router: r, registry: registry, plans: map[*replication.Table]*plan{},
-		versions: map[tableID][]*replication.Table{}, hidden: map[tableID][]string{}, log: log,
+		versions: map[tableID][]*replication.Table{}, hidden: map[tableID][]string{},
+		homes: map[string]tableID{}, log: log,
 	}
+}
+
+// home returns the name under which t is configured: its own or, where that has
+// no configuration, the one that it had before it was renamed while running.
+func (pl *planner) home(t *replication.Table) tableID {
+	id, oid := tableID{t.Schema, t.Name}, tableIdentity(t)
+	if oid == "" {
+		return id
+	}
+	if pl.router.tables[id] != nil {
+		pl.homes[oid] = id
+	} else if home, ok := pl.homes[oid]; ok {
+		return home
+	}
+	return id
+}
+
+// tableIdentity returns what all columns' identities begin with and those of no
+// other table, "" where the source does not tell it.
+func tableIdentity(t *replication.Table) string {
+	for i := range t.Columns {
+		if table, _, ok := strings.Cut(t.Columns[i].ID, "."); ok {
+			return table
+		}
+	}
+	return ""
 }
 
 // follow notes the excluded columns that t has under another name than the
 // version before: what must not be published must not be so after a RENAME
 // COLUMN either. A column keeps its place for life.
-func (pl *planner) follow(id tableID, t *replication.Table, cfg *TableConfig) {
-	known := pl.versions[id]
+func (pl *planner) follow(home tableID, t *replication.Table, cfg *TableConfig) {
+	known := pl.versions[home]
 	if len(known) == 0 {
 		return
 	}
 	before := known[len(known)-1]
+	if oid := tableIdentity(t); oid != "" { // another table may have the name by now
+		for _, v := range slices.Backward(known) {
+			if tableIdentity(v) == oid {
+				before = v
+				break
+			}
+		}
+	}
 	for i := range t.Columns {
 		is := &t.Columns[i]
 		was := formerly(before, t, i)
 		if was == nil || was.Name == is.Name {
 			continue
 		}
-		if !slices.Contains(cfg.Exclude, was.Name) && !slices.Contains(pl.hidden[id], was.Name) || slices.Contains(pl.hidden[id], is.Name) {
+		if !slices.Contains(cfg.Exclude, was.Name) && !slices.Contains(pl.hidden[home], was.Name) || slices.Contains(pl.hidden[home], is.Name) {
 			continue
 		}
-		pl.hidden[id] = append(pl.hidden[id], is.Name)
+		pl.hidden[home] = append(pl.hidden[home], is.Name)
 		pl.log.Warn("an excluded column was renamed: it stays excluded; rename it in the configuration, too", "table", t.String(), "from", was.Name, "to", is.Name)
 	}
 }
@@ -101,32 +138,32 @@ func (pl *planner) plan(ctx context.Context, t *replication.Table) (*plan, error
 	if err != nil {
 		return nil, err
 	}
-	id := tableID{t.Schema, t.Name}
-	if v := pl.versions[id]; len(v) >= maxVersions {
+	home := pl.home(t)
+	if v := pl.versions[home]; len(v) >= maxVersions {
 		delete(pl.plans, v[0])
-		pl.versions[id] = slices.Delete(v, 0, 1)
+		pl.versions[home] = slices.Delete(v, 0, 1)
 	}
-	pl.versions[id] = append(pl.versions[id], t)
+	pl.versions[home] = append(pl.versions[home], t)
 	pl.plans[t] = p
 	return p, nil
 }
 
 func (pl *planner) compile(ctx context.Context, t *replication.Table) (*plan, error) {
-	id := tableID{t.Schema, t.Name}
-	cfg := pl.router.table(id)
-	topic, err := pl.router.topicOf(id)
+	id, home := tableID{t.Schema, t.Name}, pl.home(t)
+	cfg := pl.router.table(home)
+	topic, err := pl.router.topicOf(id, home)
 	if err != nil {
 		return nil, err
 	}
-	if err := pl.router.share(topic, id); err != nil { // of a table that is not configured
+	if err := pl.router.share(topic, home); err != nil { // of a table that is not configured
 		return nil, err
 	}
 	columns, err := keyColumns(t, cfg)
 	if err != nil {
 		return nil, err
 	}
-	pl.follow(id, t, cfg)
-	specs, err := selectColumns(t, cfg, pl.hidden[id], columns, len(pl.versions[id]) == 0)
+	pl.follow(home, t, cfg)
+	specs, err := selectColumns(t, cfg, pl.hidden[home], columns, len(pl.versions[home]) == 0)
 	if err != nil {
 		return nil, err
 	}
@@ -208,11 +245,15 @@ func (pl *planner) compileKey(ctx context.Context, p *plan, cfg *TableConfig, co
 
 // recordName returns namespace and name of a table's value schema. Tables that
 // share a topic share both, named after the topic: otherwise no registry would
-// take their schemas for versions of one.
+// take their schemas for versions of one. For the same reason a table that was
+// renamed, and whose topic was not, keeps them.
 func (r *router) recordName(id tableID, topic string) (namespace, name string) {
+	if owner, ok := r.owners[topic]; ok {
+		id = owner
+	}
 	name = id.name
 	if r.shared[topic] {
-		id, name = r.owners[topic], topic
+		name = topic
 	}
 	return r.namespace.expand(id, func(s string) string {
 		if strings.Contains(s, ".") { // which would make two parts of it

@@ -104,9 +104,9 @@ func underscored(name string) string {
 	}, name)
 }
 
-// topicOf returns the topic of a table.
-func (r *router) topicOf(id tableID) (string, error) {
-	t, own := r.own[id]
+// topicOf returns the topic of a table that is configured under the name home.
+func (r *router) topicOf(id, home tableID) (string, error) {
+	t, own := r.own[home]
 	if !own {
 		t = r.topic
 	}

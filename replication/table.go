@@ -58,7 +58,8 @@ type Column struct {
 	// What it evaluates to is in the rows already: it is for schemas only.
 	Default string
 	// ID stays the same when the column is renamed, and no other column of the
-	// source ever has it; "" is not known.
+	// source ever has it; "" is not known. What is before its dot is the table's
+	// and stays the same when the table is renamed.
 	ID string
 	// HasMissing says that Missing, as the source prints values of the type, is
 	// what rows have that were there before the column was added: the default of
