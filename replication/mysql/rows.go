@@ -95,9 +95,9 @@ func (w *walker) next(a *arena, ch *replication.Change) (more bool, err error) {
 	default:
 		ch.Before = w.image(w.event.present, w.n1, a)
 		ch.After = w.image(w.event.presentA, w.n2, a)
-		complete(ch)
+		err = w.complete(ch)
 	}
-	if err == nil {
+	if w.c.err != nil {
 		err = w.c.err
 	}
 	if err == nil && len(w.c.b) == len(w.event.rows)-at {
@@ -138,14 +138,30 @@ func (w *walker) image(present []byte, count int, a *arena) []replication.Value 
 }
 
 // complete takes what the image after an update leaves out from the one before
-// it: with binlog_row_image=MINIMAL or NOBLOB it did not change.
-func complete(ch *replication.Change) {
+// it: with binlog_row_image=MINIMAL or NOBLOB it did not change. What is in
+// neither is Unchanged, which means nothing under a new key: refused.
+func (w *walker) complete(ch *replication.Change) error {
+	left := -1
 	for i := range ch.After {
 		if ch.After[i].IsUnchanged() && i < len(ch.Before) {
-			ch.After[i] = ch.Before[i]
+			if ch.After[i] = ch.Before[i]; ch.After[i].IsUnchanged() && left < 0 {
+				left = i
+			}
 		}
 	}
+	if left < 0 {
+		return nil
+	}
+	for _, k := range w.plan.key {
+		if k < len(ch.Before) && k < len(ch.After) && !ch.Before[k].Equal(ch.After[k]) {
+			return refuse(fmt.Sprintf("table %s: the log leaves column %s out of a row that was given another key", ch.Table, ch.Table.Columns[left].Name), fullImage, nil)
+		}
+	}
+	return nil
 }
+
+// fullImage is the remedy for rows that are not in the log as a whole.
+const fullImage = "SET GLOBAL binlog_row_image = FULL (and in the server's configuration file; open sessions keep theirs until they reconnect); then begin again with a new snapshot: cdc drop"
 
 // whole refuses a new row that is not there as a whole.
 func (w *walker) whole(after []replication.Value) error {
@@ -155,7 +171,7 @@ func (w *walker) whole(after []replication.Value) error {
 	for i := range after {
 		if after[i].IsUnchanged() {
 			return refuse(fmt.Sprintf("table %s: the log leaves column %s out of a new row, which has its default then", w.plan.table, w.plan.table.Columns[i].Name),
-				"SET GLOBAL binlog_row_image = NOBLOB or FULL (and in the server's configuration file); then begin again with a new snapshot: cdc drop", nil)
+				fullImage, nil)
 		}
 	}
 	return nil
@@ -207,8 +223,10 @@ func (w *walker) partialUpdate(a *arena, ch *replication.Change) error {
 	if err == nil {
 		err = c.err
 	}
-	complete(ch)
-	return err
+	if err != nil {
+		return err
+	}
+	return w.complete(ch)
 }
 
 // imageOf is image with a reader for each value.

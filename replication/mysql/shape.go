@@ -16,6 +16,7 @@ import (
 // plan is how the rows of one version of a table are read.
 type plan struct {
 	table    *replication.Table
+	key      []int     // of the rows: the table's, or the configured one
 	decoders []decoder // one a column of the log; those that skip have none in table
 	json     int       // columns that hold MySQL's JSON
 }
@@ -216,6 +217,17 @@ func (s *shapes) plan(schema, name string, columns []column, key []int) (*plan, 
 	}
 	for _, i := range key {
 		t.Key = append(t.Key, place[i])
+	}
+	out.key = t.Key
+	for _, c := range s.cfg.Tables {
+		if c.Schema == schema && c.Name == name && len(c.Key) > 0 {
+			out.key = nil
+			for _, name := range c.Key {
+				if i := t.Column(name); i >= 0 {
+					out.key = append(out.key, i)
+				}
+			}
+		}
 	}
 	if last := s.latest[tableKey(schema, name)]; last != nil && last.table.Equal(t) {
 		out.table = last.table
