@@ -68,7 +68,9 @@ func (s *setup) cleanup() cleanup.Config {
 		}
 	}
 	if pg := s.config.Source.Postgres; pg != nil {
-		c.Open = func(ctx context.Context) (cleanup.Store, error) { return cleanup.OpenPostgres(ctx, pg.URL) }
+		c.Open = func(ctx context.Context) (cleanup.Store, error) {
+			return cleanup.OpenPostgres(ctx, pg.URL, pg.Publication)
+		}
 	} else if len(c.Tables) > 0 {
 		my := s.mysqlSource()
 		c.Open = func(ctx context.Context) (cleanup.Store, error) { return cleanup.OpenMySQL(ctx, my) }
