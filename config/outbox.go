@@ -167,6 +167,9 @@ func (c *Config) completeOutbox(d *decoder) {
 				}
 			}
 		}
+		if b.Cleanup != nil && b.OnError == "skip" {
+			d.at(path+".cleanup", "cannot stand beside on_error: skip: messages that are skipped would be deleted unpublished; set on_error to stop or dead-letter")
+		}
 		if b.Cleanup != nil && b.Snapshot == "never" {
 			d.at(path+".cleanup", "cannot stand beside snapshot: never: rows that were there before are not known to be published; empty the table and set snapshot: initial")
 		}

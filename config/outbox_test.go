@@ -64,6 +64,7 @@ func TestOutboxProblems(t *testing.T) {
 		"outbox: [{prefix: a, headers: {a: b}}]":                                       "is for tables",
 		"outbox: [{prefix: 'a*b*'}]":                                                   "may have one *",
 		"outbox: [{table: a.b, snapshot: never, cleanup: on}]":                         "cannot stand beside snapshot: never",
+		"outbox: [{table: a.b, on_error: skip, cleanup: on}]":                          "cannot stand beside on_error: skip",
 		"outbox: [{table: a.b, cleanup: {batch: 0}}]":                                  "not a whole number",
 	} {
 		_, err := Parse("cdc.yml", []byte(outboxFile+file), noEnv)
