@@ -25,6 +25,9 @@ type refetcher struct {
 	cfg     *Config
 	session *session
 	budget  int // of refetched bytes in one batch
+	// refused returns the refusal that the stream has ended with, if it has; nil
+	// is a stream that never ends.
+	refused func() error
 
 	rows   int // to ask for in the next query, adapted to their size
 	last   map[string]int

@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
 	"testing"
@@ -139,8 +141,6 @@ func TestRefetchIdentities(t *testing.T) {
 // is none of. What is read meanwhile would be a version too old.
 func TestRefetchVisible(t *testing.T) {
 	d, cfg := bigTable(t, `id int PRIMARY KEY, n int, big text`)
-	d.exec(`INSERT INTO t VALUES (1, 0, ` + bigSQL("a") + `)`)
-
 	ctx := testContext(t)
 	complete, err := cfg.complete()
 	if err != nil {
@@ -148,11 +148,115 @@ func TestRefetchVisible(t *testing.T) {
 	}
 	r := newRefetcher(&complete)
 	defer r.close(context.Background())
+	b, tx := d.invisible(ctx)
+	done := make(chan error, 1)
+	go func() {
+		_, err := r.fill(ctx, b)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		t.Fatalf("filled while the transaction was not visible: %v, %s", err, short(show(&b.Changes[0])))
+	case <-time.After(200 * time.Millisecond):
+	}
+	if err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if got := short(show(&b.Changes[0])); got != `update public.t (1, 2, bb…8000) refetched big` {
+		t.Error(got)
+	}
+}
+
+// TestVisibleRefused has a transaction that the server never sees, and a slot
+// that it does not have, as a standby that took over without either: what ended
+// the stream comes out, instead of waiting for ever.
+func TestVisibleRefused(t *testing.T) {
+	d, cfg := bigTable(t, `id int PRIMARY KEY, n int, big text`)
+	ctx := testContext(t)
+	s := mustOpen(t, cfg)
+	r := readFrom(t, s)
+	d.exec(`INSERT INTO t VALUES (0, 0, '')`)
+	r.changes(1)
+	for {
+		d.exec(`SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active`, cfg.Slot)
+		if _, err := d.conn.Exec(ctx, `SELECT pg_drop_replication_slot($1)`, cfg.Slot); err == nil {
+			break
+		} else if sqlState(err) != codeInUse {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-s.stream.done:
+	case <-ctx.Done():
+		t.Fatal(ctx.Err())
+	}
+	s.stream.held, _ = d.invisible(ctx)
+	if _, err := s.Next(ctx); !replication.IsRefusal(err) || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("next: %v", err)
+	}
+}
+
+// TestVisibleEnded is the same with a stream that ended for another reason, or
+// was refused when the transaction is visible: its last batch comes first.
+func TestVisibleEnded(t *testing.T) {
+	d, cfg := bigTable(t, `id int PRIMARY KEY, n int, big text`)
+	ctx := testContext(t)
+	complete, err := cfg.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		ended   error
+		visible bool
+	}{
+		{io.ErrUnexpectedEOF, false},
+		{&replication.Refusal{Problem: "a later change"}, true},
+	} {
+		d.exec(`TRUNCATE t`)
+		b, tx := d.invisible(ctx)
+		r := newRefetcher(&complete)
+		s := &stream{done: make(chan struct{}), err: test.ended, held: b, streamConfig: streamConfig{refetch: func(ctx context.Context, b *batch) error {
+			_, err := r.fill(ctx, b)
+			return err
+		}}}
+		close(s.done)
+		r.refused = s.refused
+		after := time.Duration(0)
+		if !test.visible {
+			after = refusedPatience + 200*time.Millisecond
+		}
+		committed := make(chan error, 1)
+		time.AfterFunc(after, func() { committed <- tx.Commit(ctx) })
+		got, err := s.next(ctx)
+		if err := <-committed; err != nil {
+			t.Fatal(err)
+		}
+		if err != nil {
+			t.Errorf("ended with %v: %v", test.ended, err)
+		} else if got := short(show(&got.Changes[0])); got != `update public.t (1, 2, bb…8000) refetched big` {
+			t.Error(got)
+		}
+		if _, err := s.next(ctx); !errors.Is(err, test.ended) {
+			t.Errorf("then %v, want %v", err, test.ended)
+		}
+		r.close(context.Background())
+	}
+}
+
+// invisible returns a change to the row 1 of the table of bigTable (id, n, big)
+// as the stream would hand it over while its transaction is not visible yet.
+func (d *testDB) invisible(ctx context.Context) (*batch, pgx.Tx) {
+	t := d.t
+	t.Helper()
+	d.exec(`INSERT INTO t VALUES (1, 0, ` + bigSQL("a") + `)`)
 	other, err := pgx.Connect(ctx, d.url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.Close(context.Background())
+	t.Cleanup(func() { other.Close(context.Background()) })
 	tx, err := other.Begin(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -162,8 +266,6 @@ func TestRefetchVisible(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The change as the stream would hand it over while the transaction is not
-	// visible yet.
 	b, err := newBatchPool(1<<20, 4).get(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -183,24 +285,22 @@ func TestRefetchVisible(t *testing.T) {
 	}
 	const int4, text = 23, 25 // pg_type.oid
 	b.incomplete = append(b.incomplete, hole{0, &origin{oid: oid, types: []uint32{int4, int4, text}}})
-	done := make(chan error, 1)
-	go func() {
-		_, err := r.fill(ctx, b)
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		t.Fatalf("filled while the transaction was not visible: %v, %s", err, short(show(&b.Changes[0])))
-	case <-time.After(200 * time.Millisecond):
+	return b, tx
+}
+
+// TestVisibleTransactionIDs has transactions in the order of their commits.
+func TestVisibleTransactionIDs(t *testing.T) {
+	b := &batch{}
+	var todo []hole
+	for i, xid := range []string{"7", "7", "4294967295", "5", "7", "5", "5", "none"} {
+		b.Changes = append(b.Changes, replication.Change{Tx: &replication.Transaction{ID: []byte(xid)}})
+		todo = append(todo, hole{at: int32(i)})
 	}
-	if err := tx.Commit(ctx); err != nil {
-		t.Fatal(err)
+	if diff := cmp.Diff([]uint32{5, 7, 4294967295}, transactionIDs(b, todo)); diff != "" {
+		t.Error(diff)
 	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if got := short(show(&b.Changes[0])); got != `update public.t (1, 2, bb…8000) refetched big` {
-		t.Error(got)
+	if diff := cmp.Diff([]uint32{7}, transactionIDs(b, todo[:2])); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -226,6 +326,11 @@ func TestAllVisible(t *testing.T) {
 		got, err := allVisible(test.snapshot, []uint32{test.xid})
 		if err != nil || got != test.want {
 			t.Errorf("transaction %d in %s: %v, %v", test.xid, test.snapshot, got, err)
+		}
+	}
+	for snapshot, want := range map[string]bool{"100:110:98,103,108": true, "100:110:98,101": false, "100:110:105": false, "100:110:109": false, "90:108:": false} {
+		if got, err := allVisible(snapshot, []uint32{101, 105, 109}); err != nil || got != want {
+			t.Errorf("three transactions in %s: %v, %v", snapshot, got, err)
 		}
 	}
 	for _, bad := range []string{"", "1:2", "1:x:", "1:5:y"} {

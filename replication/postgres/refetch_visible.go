@@ -11,17 +11,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// refusedPatience is how long a transaction may need to become visible when the
+// stream was refused meanwhile, which may have to do with a later change.
+const refusedPatience = time.Second
+
 // awaitVisible waits until queries see the transactions of the changes. The log
 // has a commit a moment before other sessions see it, with synchronous standbys
-// a long one; read then, the row would be one version too old.
+// a long one; read then, the row would be one version too old. A standby that
+// took over without the transaction will never see it: then the stream refuses
+// that server, and that refusal ends the waiting.
 func (r *refetcher) awaitVisible(ctx context.Context, b *batch, todo []hole) error {
-	var xids []uint32
-	for _, h := range todo {
-		xid, err := strconv.ParseUint(string(b.Changes[h.at].Tx.ID), 10, 32)
-		if err == nil && !slices.Contains(xids, uint32(xid)) {
-			xids = append(xids, uint32(xid))
-		}
-	}
+	xids := transactionIDs(b, todo)
 	began := time.Now()
 	for pause, told := time.Millisecond, false; ; pause = min(2*pause, 100*time.Millisecond) {
 		var snapshot string
@@ -35,6 +35,11 @@ func (r *refetcher) awaitVisible(ctx context.Context, b *batch, todo []hole) err
 		if err != nil || visible {
 			return err
 		}
+		if r.refused != nil && time.Since(began) > refusedPatience {
+			if err := r.refused(); err != nil {
+				return err
+			}
+		}
 		if !told && time.Since(began) > 10*time.Second {
 			told = true
 			r.cfg.Logger.Warn("waiting for a transaction that is in the log but not yet visible: does it wait for a synchronous standby?")
@@ -47,9 +52,22 @@ func (r *refetcher) awaitVisible(ctx context.Context, b *batch, todo []hole) err
 	}
 }
 
-// allVisible reports whether a snapshot sees the transactions. Its text is
-// xmin:xmax:xip_list with 64-bit ids (PostgreSQL manual, "Transaction ID and
-// Snapshot Information Functions"); the log has their lower halves.
+// transactionIDs returns the transactions of the changes, sorted, each once.
+func transactionIDs(b *batch, todo []hole) []uint32 {
+	var xids []uint32
+	for _, h := range todo {
+		xid, err := strconv.ParseUint(string(b.Changes[h.at].Tx.ID), 10, 32)
+		if err == nil && (len(xids) == 0 || xids[len(xids)-1] != uint32(xid)) {
+			xids = append(xids, uint32(xid))
+		}
+	}
+	slices.Sort(xids)
+	return slices.Compact(xids)
+}
+
+// allVisible reports whether a snapshot sees the transactions, which are sorted.
+// Its text is xmin:xmax:xip_list with 64-bit ids (PostgreSQL manual, "Transaction
+// ID and Snapshot Information Functions"); the log has their lower halves.
 func allVisible(snapshot string, xids []uint32) (bool, error) {
 	parts := strings.Split(snapshot, ":")
 	if len(parts) != 3 {
@@ -72,7 +90,7 @@ func allVisible(snapshot string, xids []uint32) (bool, error) {
 		if err != nil {
 			return false, fmt.Errorf("read snapshot %q: %w", snapshot, err)
 		}
-		if slices.Contains(xids, uint32(running)) {
+		if _, found := slices.BinarySearch(xids, uint32(running)); found {
 			return false, nil
 		}
 	}

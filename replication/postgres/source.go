@@ -260,6 +260,7 @@ func (s *Source) begin() bool {
 		refetch:   s.fill,
 		pool:      s.pool,
 	})
+	s.refetch.refused = s.stream.refused
 	s.stream.ack(s.acked)
 	return true
 }

@@ -160,6 +160,17 @@ func (s *stream) next(ctx context.Context) (*batch, error) {
 	}
 }
 
+// refused returns the refusal that run has ended with, nil when it runs or has
+// ended for another reason.
+func (s *stream) refused() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if replication.IsRefusal(s.err) {
+		return s.err
+	}
+	return nil
+}
+
 // take takes the batch if it is worth it.
 func (s *stream) take() *batch {
 	s.mu.Lock()
