@@ -2,6 +2,7 @@ package avro
 
 import (
 	"fmt"
+	"slices"
 
 	"cdc/replication"
 )
@@ -18,7 +19,8 @@ type Envelope struct {
 }
 
 // NewEnvelope compiles a plan from a schema, if it is an envelope: a record with
-// the fields before, after and op, of which the first two hold the same record.
+// the fields before, after and op, of which the first two hold records of the
+// same fields and stand in this order: Decode lets the second win.
 // A text, bytes, or array that is the placeholder is Unchanged.
 func NewEnvelope(s *Schema, placeholder string) (*Envelope, bool) {
 	e := &Envelope{before: -1, after: -1, op: -1, placeholder: []byte(placeholder)}
@@ -36,7 +38,7 @@ func NewEnvelope(s *Schema, placeholder string) (*Envelope, bool) {
 			e.op = i
 		}
 	}
-	if e.before < 0 || e.after < 0 || e.op < 0 {
+	if e.before < 0 || e.after < e.before || e.op < 0 {
 		return nil, false
 	}
 	for k, i := range []int{e.before, e.after} {
@@ -51,7 +53,8 @@ func NewEnvelope(s *Schema, placeholder string) (*Envelope, bool) {
 		}
 		e.rows[k] = d
 	}
-	if len(e.rows[0].columns) != len(e.rows[1].columns) {
+	sameName := func(a, b replication.Column) bool { return a.Name == b.Name }
+	if !slices.EqualFunc(e.rows[0].columns, e.rows[1].columns, sameName) {
 		return nil, false
 	}
 	return e, true
