@@ -53,6 +53,12 @@ func transient(err error) bool {
 	return false
 }
 
+// corruptError is of an event that came whole and cannot be inflated. It hides
+// what it was made of: the end of a zlib stream is not that of a connection.
+type corruptError struct{ cause error }
+
+func (e corruptError) Error() string { return "inflate: " + e.cause.Error() }
+
 // certificate reports whether err is about the server's certificate.
 func certificate(err error) bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {

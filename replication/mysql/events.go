@@ -530,7 +530,7 @@ func (r *reader) inflate(b []byte, a *arena) ([]byte, error) {
 		err = r.zlib.(zlib.Resetter).Reset(bytes.NewReader(c.b), nil)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("inflate: %w", err)
+		return nil, corruptError{err}
 	}
 	// Not all at once: the length is what the sender says.
 	out := a.alloc(int(min(n, uint64(len(c.b))*1032)))
@@ -538,7 +538,7 @@ func (r *reader) inflate(b []byte, a *arena) ([]byte, error) {
 		return nil, errShort
 	}
 	if _, err := io.ReadFull(r.zlib, out); err != nil {
-		return nil, fmt.Errorf("inflate: %w", err)
+		return nil, corruptError{err}
 	}
 	return out, nil
 }
@@ -575,7 +575,7 @@ func (r *reader) payload(ctx context.Context, body []byte, start uint64) error {
 		err = r.zstd.Reset(bytes.NewReader(c.b))
 	}
 	if err != nil {
-		return fmt.Errorf("inflate: %w", err)
+		return corruptError{err}
 	}
 	return r.payloadEvents(ctx, r.zstd, start)
 }
@@ -586,7 +586,7 @@ func (r *reader) payloadEvents(ctx context.Context, in io.Reader, start uint64) 
 		if _, err := io.ReadFull(in, head[:]); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return fmt.Errorf("inflate: %w", err)
+			return corruptError{err}
 		}
 		h, _, _ := readHeader(head[:])
 		if h.size < eventHeader || h.size > 1<<30 {
@@ -599,7 +599,7 @@ func (r *reader) payloadEvents(ctx context.Context, in io.Reader, start uint64) 
 			at := len(r.event)
 			r.event = append(r.event, make([]byte, step)...)
 			if _, err := io.ReadFull(in, r.event[at:]); err != nil {
-				return fmt.Errorf("inflate: %w", err)
+				return corruptError{err}
 			}
 			n -= step
 		}

@@ -124,9 +124,19 @@ func TestClassify(t *testing.T) {
 		"/*!50100 UPDATE t SET a = 1 */":             {rowStatement, "", ""},
 		"DROP TABLE IF EXISTS x.`y` /* c */":         {dropStatement, "x", "y"},
 		"ALTER TABLE t ADD truncate INT":             {otherStatement, "", ""},
-		"":                                           {otherStatement, "", ""},
-		"`":                                          {otherStatement, "", ""},
-		"GRANT SELECT ON x TO y":                     {otherStatement, "", ""},
+		"ALTER TABLE x.t DROP PARTITION p0, p1":      {alterRowsStatement, "x", "t"},
+		"ALTER TABLE t ALGORITHM = INPLACE, LOCK=NONE, TRUNCATE PARTITION ALL":         {alterRowsStatement, "db", "t"},
+		"alter table `t` /* c */ exchange partition p with table u":                    {alterRowsStatement, "db", "t"},
+		"ALTER TABLE t CONVERT PARTITION p TO TABLE u":                                 {alterRowsStatement, "db", "t"},
+		"ALTER TABLE t DISCARD TABLESPACE":                                             {alterRowsStatement, "db", "t"},
+		"ALTER ONLINE TABLE IF EXISTS t NOWAIT IMPORT PARTITION p TABLESPACE":          {alterRowsStatement, "db", "t"},
+		"ALTER TABLE t DROP COLUMN c, COMMENT 'DROP PARTITION'":                        {otherStatement, "", ""},
+		"ALTER TABLE t DROP `partition`":                                               {otherStatement, "", ""},
+		"ALTER TABLE t REORGANIZE PARTITION p INTO (PARTITION q VALUES LESS THAN (9))": {otherStatement, "", ""},
+		"ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4":                               {otherStatement, "", ""},
+		"":                       {otherStatement, "", ""},
+		"`":                      {otherStatement, "", ""},
+		"GRANT SELECT ON x TO y": {otherStatement, "", ""},
 	} {
 		if kind, schema, name := classify(sql, "db"); kind != want.kind || schema != want.schema || name != want.name {
 			t.Errorf("%q: %d %q %q, want %+v", sql, kind, schema, name, want)

@@ -52,7 +52,12 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 	case beginStatement:
 		r.tx.begun = true
 		return nil
-	case commitStatement, rollbackStatement:
+	case commitStatement:
+		return r.commit()
+	case rollbackStatement:
+		if r.tx.rows {
+			return r.refuseRollback("rolled back")
+		}
 		return r.commit()
 	case xaStartStatement:
 		r.tx.begun, r.tx.xa = true, true
@@ -61,8 +66,7 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 		return r.commit()
 	case rollbackToStatement:
 		if r.tx.rows {
-			return refuse("a transaction rolled back to a savepoint after it had changed a table that cannot roll back: its changes to captured tables are not to be told apart",
-				"convert all tables to InnoDB, then begin again with a new snapshot: cdc drop", nil)
+			return r.refuseRollback("rolled back to a savepoint")
 		}
 	case rowStatement:
 		if t := r.mentioned(string(text), string(database)); t != "" {
@@ -77,7 +81,22 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 		if t := r.configured(schema, name); t != nil {
 			r.cfg.Logger.Warn("a captured table was dropped; one made anew under its name is captured from then on", "table", t.String())
 		}
+	case alterRowsStatement:
+		err := r.refuseMoved(schema, name, string(text))
+		if err == nil {
+			schema, name = otherTable(string(text), string(database))
+			err = r.refuseMoved(schema, name, string(text))
+		}
+		if err != nil {
+			return err
+		}
 	case xaStatement, otherStatement:
+	}
+	if kind >= dropStatement || kind == otherStatement {
+		// The bytes of its table map may be the same and mean something else.
+		if r.mentioned(string(text), string(database)) != "" {
+			clear(r.plans)
+		}
 	}
 	if !r.tx.begun {
 		return r.commit()
@@ -93,12 +112,12 @@ func inflateText(b []byte) ([]byte, error) {
 	}
 	z, err := zlib.NewReader(bytes.NewReader(c.b))
 	if err != nil {
-		return nil, fmt.Errorf("inflate: %w", err)
+		return nil, corruptError{err}
 	}
 	// The beginning says what the statement is.
 	text, err := io.ReadAll(io.LimitReader(z, int64(min(n, 64<<10))))
 	if err != nil {
-		return nil, fmt.Errorf("inflate: %w", err)
+		return nil, corruptError{err}
 	}
 	return text, nil
 }
@@ -156,6 +175,23 @@ func (r *reader) truncate(ctx context.Context, schema, name string) error {
 	b.add(replication.Change{Op: replication.OpTruncate, Table: p.table, Tx: r.transaction(b), Index: r.tx.index}, 0)
 	r.tx.index++
 	return nil
+}
+
+// refuseRollback: rows of the transaction are in batches already.
+func (r *reader) refuseRollback(how string) error {
+	return refuse("a transaction "+how+" after it had changed a table that cannot roll back: its changes to captured tables are not to be told apart",
+		"convert all tables to InnoDB, then begin again with a new snapshot: cdc drop", nil)
+}
+
+// refuseMoved refuses what takes rows of a captured table away, or brings some,
+// with a partition or a tablespace.
+func (r *reader) refuseMoved(schema, name, sql string) error {
+	t := r.configured(schema, name)
+	if t == nil || r.marks.skip(tableKey(t.Schema, t.Name), &r.tx.id) {
+		return nil
+	}
+	return refuse(fmt.Sprintf("rows of table %s came or went with a partition or a tablespace, and the log does not say which: %s", t, clip(sql, 200)),
+		"begin again with a new snapshot: cdc drop; from then on DELETE the rows of a partition of a captured table before it is dropped", nil)
 }
 
 // refuseXA: the log has the rows when the transaction is prepared, before it is

@@ -121,6 +121,7 @@ const (
 	xaRollbackStatement
 	xaStatement // the others of XA
 	dropStatement
+	alterRowsStatement // rows come or go without being in the log
 )
 
 // classify says what a statement means. database is the session's.
@@ -149,6 +150,19 @@ func classify(sql, database string) (kind statementKind, schema, name string) {
 		}
 		schema, name = s.table(database)
 		return dropStatement, schema, name
+	case "ALTER":
+		for s.accept("ONLINE") || s.accept("IGNORE") {
+		}
+		if s.accept("TABLE") {
+			if s.accept("IF") {
+				s.accept("EXISTS")
+			}
+			schema, name = s.table(database)
+			if s.movesRows() {
+				return alterRowsStatement, schema, name
+			}
+		}
+		return otherStatement, "", ""
 	case "INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "CALL":
 		return rowStatement, "", ""
 	case "XA":
@@ -165,6 +179,47 @@ func classify(sql, database string) (kind statementKind, schema, name string) {
 		return xaStatement, "", ""
 	}
 	return otherStatement, "", ""
+}
+
+// movesRows reports whether the rest of an ALTER TABLE takes rows away or brings
+// others with a partition or a tablespace. Such a clause stands alone, but for
+// ALGORITHM, LOCK and WAIT: MySQL and MariaDB manuals, "ALTER TABLE".
+func (s *statement) movesRows() bool {
+	for {
+		switch w := s.keyword(); w {
+		case "ALGORITHM", "LOCK":
+			s.accept("=")
+			s.keyword()
+		case "WAIT":
+			s.keyword()
+		case ",", "NOWAIT":
+		case "DROP", "TRUNCATE", "EXCHANGE":
+			return s.accept("PARTITION")
+		case "CONVERT":
+			return s.accept("PARTITION") || s.accept("TABLE")
+		case "DISCARD", "IMPORT":
+			return s.accept("PARTITION") || s.accept("TABLESPACE")
+		default:
+			return false
+		}
+	}
+}
+
+// otherTable returns the second table of an ALTER TABLE that exchanges or
+// converts partitions; "" when there is none.
+func otherTable(sql, database string) (schema, name string) {
+	s := statement{rest: sql}
+	for n := 0; ; {
+		w, quoted := s.word()
+		switch {
+		case w == "" && !quoted:
+			return "", ""
+		case !quoted && strings.EqualFold(w, "TABLE"):
+			if n++; n == 2 {
+				return s.table(database)
+			}
+		}
+	}
 }
 
 // mentions reports whether a name stands in a statement as a word of its own.
