@@ -55,3 +55,8 @@ func Murmur2(b []byte) uint32 {
 	h = (h ^ h>>13) * m
 	return h ^ h>>15
 }
+
+// Append appends what tells p from every other Partition: five bytes.
+func (p Partition) Append(b []byte) []byte {
+	return binary.BigEndian.AppendUint32(append(b, byte(p.way)), p.n)
+}

@@ -28,6 +28,7 @@ type Mapper struct {
 	failed   *prometheus.CounterVec
 
 	plans    map[*replication.Table]*plan // nil for tables that are no outbox
+	names    map[string]string            // of outboxes that were seen, by identity
 	last     *replication.Table           // of the change before
 	lastPlan *plan
 	messages map[string]*plan // by the whole prefix; nil for those that are not routed
@@ -48,7 +49,7 @@ const maxPlans = 10_000
 func New(cfg Config) (*Mapper, error) {
 	m := &Mapper{
 		cfg: cfg, log: cfg.Logger, tables: map[string]*box{}, plans: map[*replication.Table]*plan{},
-		messages: map[string]*plan{}, seen: map[string]struct{}{},
+		messages: map[string]*plan{}, names: map[string]string{}, seen: map[string]struct{}{},
 	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
@@ -153,7 +154,18 @@ func (m *Mapper) plan(c *replication.Change) (*plan, error) {
 	}
 	p, known := m.plans[c.Table]
 	if !known {
-		if b := m.tables[tableKey(c.Table.Schema, c.Table.Name)]; b != nil {
+		id, name := identity(c.Table), tableKey(c.Table.Schema, c.Table.Name)
+		if was := m.names[id]; id != "" && was != "" && was != name {
+			old := strings.Replace(was, "\x00", ".", 1)
+			return nil, &replication.Refusal{
+				Problem: fmt.Sprintf("outbox table %s is called %s now: its messages would be published as rows of an ordinary table", old, c.Table),
+				Remedy:  fmt.Sprintf("rename it back to %s, or name %s in its place under outbox in the configuration, and start cdc again", old, c.Table),
+			}
+		}
+		if b := m.tables[name]; b != nil {
+			if id != "" {
+				m.names[id] = name
+			}
 			var err error
 			if p, err = compilePlan(b, c.Table); err != nil {
 				return nil, err
@@ -167,6 +179,17 @@ func (m *Mapper) plan(c *replication.Change) (*plan, error) {
 	}
 	m.last, m.lastPlan = c.Table, p
 	return p, nil
+}
+
+// identity is what stays the same when a table is renamed, "" when it is not
+// known: the table's OID, with which PostgreSQL's column ids begin.
+func identity(t *replication.Table) string {
+	for i := range t.Columns {
+		if oid, _, found := strings.Cut(t.Columns[i].ID, "."); found {
+			return oid
+		}
+	}
+	return ""
 }
 
 // prefix returns the plan of messages with that prefix, nil when no outbox wants
@@ -253,7 +276,9 @@ func describe(key []byte) string {
 }
 
 // compact drops, of the records from first on in topics that are compacted,
-// those whose key comes again. The last of a key stays where it is.
+// those whose key comes again. The last of a key stays where it is. A key that
+// is sent to several partitions is another in each: a consumer of one does not
+// see the rest.
 func (m *Mapper) compact(out *mapping.Records, first int) {
 	clear(m.seen)
 	list := out.List
@@ -261,7 +286,8 @@ func (m *Mapper) compact(out *mapping.Records, first int) {
 	for i := len(list) - 1; i >= first; i-- {
 		r := &list[i]
 		if r.Routing != nil && r.Key != nil && m.compacts(r) {
-			m.text = append(append(append(m.text[:0], r.Topic...), 0), r.Key...)
+			m.text = append(append(m.text[:0], r.Topic...), 0)
+			m.text = append(r.Routing.Partition.Append(m.text), r.Key...)
 			if _, twice := m.seen[string(m.text)]; twice {
 				continue
 			}

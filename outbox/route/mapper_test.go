@@ -355,6 +355,19 @@ func TestCompact(t *testing.T) {
 	}
 }
 
+// Messages of one key that go to several partitions are no versions of one.
+func TestCompactOfPartitions(t *testing.T) {
+	row := func(id int64, partition replication.Value) replication.Change {
+		return insert(columnsTable, replication.IntValue(id), str("c"), str("a"), js("1"), replication.Null, partition, replication.Null, replication.Null, replication.Null)
+	}
+	got, err := mapAll(t, Config{Outboxes: []Outbox{{Schema: "public", Table: "outbox", Compact: []string{"*"}}}},
+		row(1, replication.IntValue(0)), row(2, replication.IntValue(1)), row(3, replication.Null), row(4, replication.IntValue(0)))
+	want := []string{"c a=1 id:2 partition 1", "c a=1 id:3", "c a=1 id:4 partition 0"}
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, d)
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		o    Outbox
