@@ -186,12 +186,16 @@ func (w *Writer) fresh() []byte {
 func (l *loader) exec(ctx context.Context, sql []byte) error {
 	l.w.buf = sql
 	if len(sql) >= l.w.server.maxPacket {
-		return &cellError{err: fmt.Errorf("the row takes %d bytes in a statement, and the server's max_allowed_packet is %d", len(sql), l.w.server.maxPacket)}
+		return l.tooLong(len(sql))
 	}
 	if _, err := l.w.execBytes(ctx, sql); err != nil {
 		return fmt.Errorf("write to table %s: %w", l.p.table, err)
 	}
 	return nil
+}
+
+func (l *loader) tooLong(n int) error {
+	return &cellError{err: fmt.Errorf("the row takes %d bytes in a statement, and the server's max_allowed_packet is %d", n, l.w.server.maxPacket)}
 }
 
 // appendRow appends (value, …) of one row.
@@ -299,7 +303,10 @@ func (l *loader) merge(ctx context.Context, ld load) error {
 			}
 		}
 		l.w.buf = b
-		if len(b) >= l.w.server.maxPacket && len(part) > 1 { // many large values: one by one
+		if len(b) >= l.w.server.maxPacket { // many large values: one by one
+			if len(part) == 1 {
+				return l.tooLong(len(b))
+			}
 			for i := range part {
 				one := ld
 				one.idx = part[i : i+1]

@@ -22,9 +22,9 @@ type plan struct {
 	missing bool
 	made    time.Time
 	absent  bool // there is no table, and a KeysOnly shape makes none
-	// guard is a column of the key that is NOT NULL when the table has other
-	// unique indexes: an upsert would take a conflict on one of those for the
-	// row's own. "" when it has none.
+	// guard is a column of the key that is NOT NULL: an upsert would take a
+	// conflict on another unique index, which may be made at any time, for the
+	// row's own. "" when there is none, and no other unique index either.
 	guard string
 
 	insert, update string // an upsert's parts before and after the rows
@@ -323,7 +323,7 @@ func (w *Writer) inspectTable(ctx context.Context, schema string, p *plan) error
 			Problem: fmt.Sprintf("table %s has no unique index on exactly the key of topic %s (%s)", p.table, p.shape.Topic, strings.Join(p.keyNames(), ", ")),
 			Remedy:  fmt.Sprintf("ALTER TABLE %s ADD UNIQUE INDEX (%s)", p.table, p.names(p.keyColumns())),
 		}
-	case len(others) == 0:
+	case len(notNull) == 0 && len(others) == 0:
 		return nil
 	case len(notNull) == 0:
 		slices.Sort(others)

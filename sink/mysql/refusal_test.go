@@ -223,6 +223,27 @@ func TestSecondUniqueIndex(t *testing.T) {
 	})
 }
 
+// TestLateUniqueIndex: one that is made after the table was looked at changes
+// nothing: no row is taken for another one's.
+func TestLateUniqueIndex(t *testing.T) {
+	each(t, services.MySQLVersions(), func(t *testing.T, version string) {
+		tg := newTarget(t, version, Config{})
+		tg.exec("CREATE TABLE t (id bigint PRIMARY KEY, note varchar(9))")
+		s := shape(id(), note())
+		tg.apply(s, row(num(1), str("a")))
+		tg.exec("ALTER TABLE t ADD UNIQUE (note)")
+		err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(num(2), str("a")), row(num(3), str("c"))))
+		bad, ok := errors.AsType[sink.RowErrors](err)
+		if !ok || len(bad) != 1 || bad[0].Index != 0 || number(bad[0]) != duplicateEntry {
+			t.Errorf("got %v, want the first row", err)
+		}
+		tg.apply(s, row(num(1), str("b")), row(num(2), str("a")))
+		if got := tg.dump("SELECT id, note FROM t ORDER BY id"); got != "1|b\n2|a" {
+			t.Errorf("got\n%s", got)
+		}
+	})
+}
+
 // TestKeysThatOnlyDifferByCaseOrSpaces stay two rows, or are refused.
 func TestKeysThatOnlyDifferByCaseOrSpaces(t *testing.T) {
 	each(t, services.MySQLVersions(), func(t *testing.T, version string) {
