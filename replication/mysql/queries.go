@@ -191,7 +191,7 @@ func (r *reader) refuseMoved(schema, name, sql string) error {
 		return nil
 	}
 	return refuse(fmt.Sprintf("rows of table %s came or went with a partition or a tablespace, and the log does not say which: %s", t, clip(sql, 200)),
-		"begin again with a new snapshot: cdc drop; from then on DELETE the rows of a partition of a captured table before it is dropped", nil)
+		"begin again with a new snapshot: cdc drop; from then on DELETE the rows of a partition of a captured table first, and drop it with SET sql_log_bin = 0", nil)
 }
 
 // refuseXA: the log has the rows when the transaction is prepared, before it is
