@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"cdc/replication"
 	"cdc/replication/mysql"
 )
 
@@ -27,12 +28,47 @@ func OpenMySQL(ctx context.Context, c mysql.Config) (Store, error) {
 			return nil, fmt.Errorf("connect to clean up: %w", err)
 		}
 	}
-	return &mysqlStore{conn: conn, keys: map[Table][]string{}}, nil
+	return &mysqlStore{conn: conn, keys: map[Table][]keyColumn{}, settle: settle}, nil
 }
 
 type mysqlStore struct {
-	conn *mysql.Beside
-	keys map[Table][]string // quoted columns of the primary key
+	conn   *mysql.Beside
+	keys   map[Table][]keyColumn
+	settle time.Duration
+}
+
+// keyColumn is a column of a primary key: how its value is read as text, and
+// what makes a constant of the column's own type of that text again. Were the
+// types different, servers would compare some of them as floating-point
+// numbers, which take neighbours for equal: MySQL manual, "Type Conversion in
+// Expression Evaluation".
+type keyColumn struct {
+	name    string // quoted
+	read    string // with the quoted name in place of %s
+	literal string // with the text in place of %s
+}
+
+// exactly says how a type's values are compared without loss, or that they
+// cannot be.
+func exactly(column, dataType string) (k keyColumn, ok bool) {
+	k = keyColumn{name: mysql.QuoteName(column), read: "%s", literal: "'%s'"}
+	switch dataType {
+	case "tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year":
+		k.literal = "%s"
+	case "bit", "enum":
+		k.read, k.literal = "CAST(%s AS UNSIGNED)", "%s"
+	case "char", "varchar", "tinytext", "text", "mediumtext", "longtext", "uuid", "inet4", "inet6":
+		k.read, k.literal = "HEX(CONVERT(%s USING utf8mb4))", "_utf8mb4 x'%s'"
+	case "binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob":
+		k.read, k.literal = "HEX(%s)", "x'%s'"
+	case "date", "time":
+		k.literal = strings.ToUpper(dataType) + "'%s'"
+	case "datetime", "timestamp":
+		k.literal = "TIMESTAMP'%s'"
+	default:
+		return k, false
+	}
+	return k, true
 }
 
 func (s *mysqlStore) Close(context.Context) error {
@@ -40,18 +76,26 @@ func (s *mysqlStore) Close(context.Context) error {
 	return nil
 }
 
-func (s *mysqlStore) key(ctx context.Context, t Table) ([]string, error) {
+func (s *mysqlStore) key(ctx context.Context, t Table) ([]keyColumn, error) {
 	if key := s.keys[t]; key != nil {
 		return key, nil
 	}
-	rows, err := s.conn.Query(ctx, "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = "+mysql.QuoteText(t.Schema)+
-		" AND TABLE_NAME = "+mysql.QuoteText(t.Name)+" AND INDEX_NAME = 'PRIMARY' ORDER BY SEQ_IN_INDEX")
+	rows, err := s.conn.Query(ctx, "SELECT c.COLUMN_NAME, LOWER(c.DATA_TYPE) FROM information_schema.STATISTICS s"+
+		" JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA = s.TABLE_SCHEMA AND c.TABLE_NAME = s.TABLE_NAME AND c.COLUMN_NAME = s.COLUMN_NAME"+
+		" WHERE s.TABLE_SCHEMA = "+mysql.QuoteText(t.Schema)+" AND s.TABLE_NAME = "+mysql.QuoteText(t.Name)+" AND s.INDEX_NAME = 'PRIMARY' ORDER BY s.SEQ_IN_INDEX")
 	if err != nil {
 		return nil, fmt.Errorf("look up the key of %s: %w", t, err)
 	}
-	var key []string
+	var key []keyColumn
 	for _, r := range rows {
-		key = append(key, mysql.QuoteName(r[0]))
+		k, ok := exactly(r[0], r[1])
+		if !ok {
+			return nil, &replication.Refusal{
+				Problem: fmt.Sprintf("outbox table %s has column %s of type %s in its primary key: such values cannot be compared exactly to delete rows by them", t, r[0], r[1]),
+				Remedy:  "give the table a primary key of integers, texts, bytes or times, or remove cleanup from the outbox in the configuration",
+			}
+		}
+		key = append(key, k)
 	}
 	if len(key) == 0 {
 		return nil, refuse(t)
@@ -70,19 +114,24 @@ func (s *mysqlStore) Find(ctx context.Context, t Table, n int) (Rows, Mark, erro
 	if err != nil {
 		return nil, "", err
 	}
-	list := strings.Join(key, ", ")
-	found, err := s.conn.Query(ctx, fmt.Sprintf("SELECT %s FROM %s ORDER BY %s LIMIT %d", list, t.mysql(), list, n))
+	var names, reads []string
+	for _, k := range key {
+		names = append(names, k.name)
+		reads = append(reads, fmt.Sprintf(k.read, k.name))
+	}
+	list := strings.Join(names, ", ")
+	found, err := s.conn.Query(ctx, fmt.Sprintf("SELECT %s FROM %s ORDER BY %s LIMIT %d", strings.Join(reads, ", "), t.mysql(), list, n))
 	if err != nil {
 		return nil, "", fmt.Errorf("look for rows of %s: %w", t, err)
 	}
-	r := &mysqlRows{store: s, table: t, key: list}
+	r := &mysqlRows{store: s, table: t}
 	for _, row := range found {
 		for i, text := range row {
-			row[i] = mysql.QuoteText(text)
+			row[i] = key[i].name + " = " + fmt.Sprintf(key[i].literal, text)
 		}
-		r.keys = append(r.keys, "("+strings.Join(row, ", ")+")")
+		r.keys = append(r.keys, "("+strings.Join(row, " AND ")+")")
 	}
-	if len(r.keys) > 0 && !pause(ctx, settle) {
+	if len(r.keys) > 0 && !pause(ctx, s.settle) {
 		return nil, "", ctx.Err()
 	}
 	end, err := s.conn.End(ctx)
@@ -92,18 +141,18 @@ func (s *mysqlStore) Find(ctx context.Context, t Table, n int) (Rows, Mark, erro
 	return r, Mark(end), nil
 }
 
-// mysqlRows are rows by their keys, as SQL writes them.
+// mysqlRows are rows by their keys, a condition each. They are not one IN: some
+// servers find no text of a narrow character set by a list of rows.
 type mysqlRows struct {
 	store *mysqlStore
 	table Table
-	key   string
 	keys  []string
 }
 
 func (r *mysqlRows) Len() int { return len(r.keys) }
 
 func (r *mysqlRows) Delete(ctx context.Context, first, last int) (int64, error) {
-	n, err := r.store.conn.Exec(ctx, fmt.Sprintf("DELETE FROM %s WHERE (%s) IN (%s)", r.table.mysql(), r.key, strings.Join(r.keys[first:last], ", ")))
+	n, err := r.store.conn.Exec(ctx, "DELETE FROM "+r.table.mysql()+" WHERE "+strings.Join(r.keys[first:last], " OR "))
 	if err != nil {
 		return 0, fmt.Errorf("delete published rows of %s: %w", r.table, err)
 	}
