@@ -104,6 +104,9 @@ type Batch struct {
 	// larger than a Batch, or in the middle of a snapshot. A Batch without
 	// changes serves to carry a Position.
 	Position Position
+	// Open says that the transaction of the last change goes on in a later Batch.
+	// Where it is not set, the transactions of all changes so far are over.
+	Open bool
 	// Bytes is the approximate size of the changes on the wire, in bytes.
 	Bytes int
 	// Free takes the Batch's memory back; set by the source, called by Release.

@@ -212,7 +212,7 @@ func (p *batchPool) put(b *batch) {
 		b.Changes = nil
 	}
 	b.Changes = b.Changes[:0]
-	b.Position, b.Bytes, b.bounded, b.whole = "", 0, false, 0
+	b.Position, b.Open, b.Bytes, b.bounded, b.whole = "", false, 0, false, 0
 	b.tx, b.txSerial = nil, 0
 	b.arena.reset(2 * p.budget)
 	p.idle = append(p.idle, b)

@@ -47,6 +47,7 @@ type stream struct {
 	handed   int    // of these, the newest that next has handed out
 	handedAt time.Time
 	bytes    int64 // of log since then
+	partly   bool  // next has handed out a transaction, but not its end
 	err      error // why run has ended
 	conn     *conn
 
@@ -98,6 +99,12 @@ func (s *stream) take() *batch {
 	}
 	b := s.cur
 	s.cur = nil
+	b.Open = len(b.Changes) > b.whole
+	if b.Open {
+		s.partly = true
+	} else if b.bounded {
+		s.partly = false
+	}
 	// The reader's place is the newest boundary, and that is in b. One that comes
 	// before the begin of a large transaction is left to the batch with its end.
 	if b.bounded && (b.whole > 0 || len(b.Changes) == 0) {
@@ -109,8 +116,9 @@ func (s *stream) take() *batch {
 }
 
 // worth reports whether there is something to take. Changes are, at the end of
-// a transaction, or when they are many. A Position alone is not, unless the last
-// one is long ago or far behind.
+// a transaction, or when they are many. A Position alone is not, unless it is the
+// end of a transaction that was handed out, or the last one is long ago or far
+// behind.
 func (s *stream) worth(now time.Time) bool {
 	b := s.cur
 	switch {
@@ -119,7 +127,7 @@ func (s *stream) worth(now time.Time) bool {
 	case len(b.Changes) > 0:
 		return b.whole > 0 || !s.reader.tx.open || b.size() >= handOver || b.full() || s.err != nil
 	}
-	return b.bounded && s.bounds > s.handed && (now.Sub(s.handedAt) >= idleInterval || s.bytes >= idleBytes)
+	return b.bounded && s.bounds > s.handed && (s.partly || now.Sub(s.handedAt) >= idleInterval || s.bytes >= idleBytes)
 }
 
 // bound notes a boundary between transactions.

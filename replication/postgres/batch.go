@@ -234,7 +234,7 @@ func (p *batchPool) put(b *batch) {
 	}
 	b.Changes = b.Changes[:0]
 	b.incomplete = b.incomplete[:0]
-	b.Position, b.Bytes, b.end, b.whole = "", 0, 0, 0
+	b.Position, b.Open, b.Bytes, b.end, b.whole = "", false, 0, 0, 0
 	b.tx, b.txCommit, b.hole = nil, 0, false
 	b.arena.reset(2 * p.budget)
 	p.idle = append(p.idle, b)

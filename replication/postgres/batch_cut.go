@@ -34,8 +34,8 @@ func cut(ctx context.Context, b *batch, at int, todo []hole) (*batch, error) {
 		rest.incomplete = append(rest.incomplete, hole{h.at - int32(at), h.whose})
 	}
 	b.Bytes -= rest.Bytes
-	rest.end, rest.Position = b.end, b.Position
-	b.end, b.Position = 0, ""
+	rest.end, rest.Position, rest.Open = b.end, b.Position, b.Open
+	b.end, b.Position, b.Open = 0, "", at > 0 && b.Changes[at-1].Tx == moved[0].Tx
 	clear(moved)
 	b.Changes = b.Changes[:at]
 	b.incomplete = b.incomplete[:0]

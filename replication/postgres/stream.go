@@ -72,6 +72,7 @@ type stream struct {
 	handed   pglogrepl.LSN // the newest boundary that next has handed out
 	handedAt time.Time
 	prompt   bool  // the server waits to hear of its end of log
+	partly   bool  // next has handed out a transaction, but not its end
 	err      error // why run has ended
 	wire     *walConn
 	wait     context.Context //nolint:containedctx // Close's, once it was called
@@ -180,6 +181,12 @@ func (s *stream) take() *batch {
 	}
 	b := s.cur
 	s.cur = nil
+	b.Open = len(b.Changes) > b.whole
+	if b.Open {
+		s.partly = true
+	} else if b.end != 0 {
+		s.partly = false
+	}
 	if b.end != 0 {
 		b.Position = s.positions.at(b.end)
 		s.handed, s.handedAt, s.prompt = b.end, time.Now(), false
@@ -189,8 +196,9 @@ func (s *stream) take() *batch {
 }
 
 // worth reports whether there is something to take. Changes are, at the end of
-// a transaction, or when they are many. A Position alone is not, unless the last
-// one is long ago or far behind.
+// a transaction, or when they are many. A Position alone is not, unless it is the
+// end of a transaction that was handed out, or the last one is long ago or far
+// behind.
 func (s *stream) worth(now time.Time) bool {
 	b := s.cur
 	switch {
@@ -200,7 +208,7 @@ func (s *stream) worth(now time.Time) bool {
 		return b.whole > 0 || !s.inTx || b.size() >= handOver || b.full() || s.err != nil
 	}
 	return b.end > s.handed &&
-		(s.prompt || now.Sub(s.handedAt) >= idleInterval || b.end-s.handed >= idleBytes)
+		(s.prompt || s.partly || now.Sub(s.handedAt) >= idleInterval || b.end-s.handed >= idleBytes)
 }
 
 func signal(c chan struct{}) {
