@@ -19,8 +19,8 @@ import (
 	"cdc/internal/servicetest"
 )
 
-// realDebezium is a Kafka Connect worker with Debezium's PostgreSQL connector.
-// It is started by the first test that asks and stopped by stopDebezium.
+// realDebezium is a Kafka Connect worker with Debezium's connectors. It is
+// started by the first test that asks and stopped by stopDebezium.
 var realDebezium struct {
 	once   sync.Once
 	server *services.Server
@@ -71,12 +71,22 @@ func (w *world) captureByDebezium(t *testing.T, prefix string, options map[strin
 	if err != nil {
 		t.Fatal(err)
 	}
+	config := map[string]string{
+		"connector.class": "io.debezium.connector.postgresql.PostgresConnector", "database.dbname": strings.TrimPrefix(u.Path, "/"),
+		"plugin.name": "pgoutput", "slot.name": prefix, "publication.name": prefix,
+	}
+	maps.Copy(config, options)
+	return runConnector(t, u, prefix, config)
+}
+
+// runConnector starts a connector to the database of u, and returns when its
+// task runs.
+func runConnector(t *testing.T, u *url.URL, prefix string, options map[string]string) *connector {
+	t.Helper()
 	password, _ := u.User.Password()
 	config := map[string]string{
-		"connector.class":   "io.debezium.connector.postgresql.PostgresConnector",
 		"database.hostname": u.Hostname(), "database.port": u.Port(), "database.user": u.User.Username(), "database.password": password,
-		"database.dbname": strings.TrimPrefix(u.Path, "/"), "topic.prefix": prefix,
-		"plugin.name": "pgoutput", "slot.name": prefix, "publication.name": prefix,
+		"topic.prefix": prefix,
 		"topic.creation.default.replication.factor": "1", "topic.creation.default.partitions": "1",
 		"poll.interval.ms":            "10",
 		"schema.name.adjustment.mode": "avro", "field.name.adjustment.mode": "avro",

@@ -20,6 +20,8 @@ import (
 // What Connect is made of, by exact version.
 const (
 	debeziumVersion = "3.7.0.Final"
+	debeziumMySQL   = "3.6.1.Final" // the newest that there is, and so MariaDB's
+	debeziumMariaDB = "3.5.0.Final"
 	javaAvroVersion = "1.12.1"
 	compilerVersion = "3.38.0" // of Eclipse's Java compiler: the runtime that we install has none
 )
@@ -27,8 +29,8 @@ const (
 //go:embed connect/AvroConverter.java
 var avroConverter []byte
 
-// Connect is a Kafka Connect worker, standalone, with Debezium's PostgreSQL
-// connector and a converter to Avro in the wire format of the schema registry.
+// Connect is a Kafka Connect worker, standalone, with Debezium's connectors for
+// PostgreSQL, MySQL and MariaDB and a converter to Avro in the wire format of the schema registry.
 // Connectors are added by its REST API.
 type Connect struct {
 	Brokers  string // host:port, separated by commas
@@ -54,15 +56,45 @@ func (c *Connect) install(ctx context.Context, h *Home) (err error) {
 	if c.java, err = h.java(ctx); err != nil {
 		return err
 	}
-	return h.installConnect(ctx, c.java)
+	g, all := errgroup.WithContext(ctx)
+	g.Go(func() error { return h.installConnect(all, c.java) })
+	for family, version := range binlogConnectors {
+		g.Go(func() error {
+			return h.install(all, filepath.Base(h.plugin(family)), func(ctx context.Context, dir string) error {
+				return debeziumPlugin(ctx, dir, family, version)
+			})
+		})
+	}
+	return g.Wait()
+}
+
+// binlogConnectors stand each in a folder of its own: they are of other versions
+// than the one that the worker's folder is named after.
+var binlogConnectors = map[string]string{"mysql": debeziumMySQL, "mariadb": debeziumMariaDB}
+
+func (h *Home) plugin(family string) string {
+	return filepath.Join(h.Dir, "soft", "debezium-"+family+"-"+binlogConnectors[family])
+}
+
+// debeziumPlugin unpacks a connector of Debezium's into dir.
+func debeziumPlugin(ctx context.Context, dir, family, version string) error {
+	artifact := "io.debezium:debezium-connector-" + family + ":" + version + ":tar.gz:plugin"
+	if err := run(ctx, dir, "mvn", "-q", "-B", "dependency:copy", "-Dartifact="+artifact, "-DoutputDirectory="+dir); err != nil {
+		return err
+	}
+	archive := filepath.Join(dir, "debezium-connector-"+family+"-"+version+"-plugin.tar.gz")
+	if err := run(ctx, dir, "tar", "xzf", archive); err != nil {
+		return err
+	}
+	return os.Remove(archive)
 }
 
 func (h *Home) connect() string {
 	return filepath.Join(h.Dir, "soft", "connect-"+kafkaVersion+"-debezium-"+debeziumVersion)
 }
 
-// installConnect takes the worker and Debezium's plugin from Maven Central by
-// their coordinates, and compiles the converter.
+// installConnect takes the worker and Debezium's plugin for PostgreSQL from
+// Maven Central by their coordinates, and compiles the converter.
 func (h *Home) installConnect(ctx context.Context, java string) error {
 	return h.install(ctx, filepath.Base(h.connect()), func(ctx context.Context, dir string) error {
 		jars, plugins, classes := filepath.Join(dir, "jars"), filepath.Join(dir, "plugins"), filepath.Join(dir, "classes")
@@ -83,17 +115,7 @@ func (h *Home) installConnect(ctx context.Context, java string) error {
 				"org.apache.avro:avro:"+javaAvroVersion, "org.eclipse.jdt:ecj:"+compilerVersion,
 				"org.apache.logging.log4j:log4j-core:"+log4jVersion, "org.apache.logging.log4j:log4j-slf4j-impl:"+log4jVersion)
 		})
-		g.Go(func() error {
-			artifact := "io.debezium:debezium-connector-postgres:" + debeziumVersion + ":tar.gz:plugin"
-			if err := run(both, dir, "mvn", "-q", "-B", "dependency:copy", "-Dartifact="+artifact, "-DoutputDirectory="+plugins); err != nil {
-				return err
-			}
-			archive := filepath.Join(plugins, "debezium-connector-postgres-"+debeziumVersion+"-plugin.tar.gz")
-			if err := run(both, plugins, "tar", "xzf", archive); err != nil {
-				return err
-			}
-			return os.Remove(archive)
-		})
+		g.Go(func() error { return debeziumPlugin(both, plugins, "postgres", debeziumVersion) })
 		if err := g.Wait(); err != nil {
 			return err
 		}
@@ -139,7 +161,7 @@ key.converter=cdc.AvroConverter
 key.converter.schema.registry.url=%[5]s
 value.converter=cdc.AvroConverter
 value.converter.schema.registry.url=%[5]s
-`, c.Brokers, filepath.Join(soft, "plugins"), filepath.Join(s.Dir(), "offsets"), c.address(ports), c.Registry)
+`, c.Brokers, strings.Join([]string{filepath.Join(soft, "plugins"), s.home.plugin("mysql"), s.home.plugin("mariadb")}, ","), filepath.Join(s.Dir(), "offsets"), c.address(ports), c.Registry)
 	properties := filepath.Join(s.Dir(), "worker.properties")
 	if err := os.WriteFile(properties, []byte(worker), 0o644); err != nil {
 		return nil, err
