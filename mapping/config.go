@@ -139,6 +139,7 @@ type router struct {
 	owners           map[string]tableID // topic → the first table that goes there
 	shared           map[string]bool    // topics of several tables
 	debezium         bool               // topics are named as Debezium names them
+	transactions     string             // topic of transactions, "" is none
 }
 
 // newRouter checks cfg and returns its router. The error names every fault that
@@ -154,6 +155,9 @@ func newRouter(cfg *Config) (*router, error) {
 			r.prefix = d.Source.Name + "."
 		}
 		r.debezium = true
+		if d.Transactions {
+			r.transactions = r.prefix + or(d.TransactionTopic, "transaction")
+		}
 	}
 	if r.topic, err = parseTemplate(or(cfg.Topic, DefaultTopic), topicByte); err != nil {
 		return nil, fmt.Errorf("topic: %w", err)
@@ -182,6 +186,11 @@ func newRouter(cfg *Config) (*router, error) {
 	}
 	if err := r.route(cfg.Tables); err != nil {
 		return nil, err
+	}
+	for _, t := range r.topics {
+		if r.transactions != "" && metricName(t.Name) == metricName(r.transactions) {
+			return nil, fmt.Errorf("table %s: topic %s is that of transactions", t.Tables[0], t.Name)
+		}
 	}
 	return r, nil
 }
@@ -254,6 +263,10 @@ func Topics(cfg Config) ([]Topic, error) {
 		for i := range r.topics {
 			r.topics[i].Keyed = false // a truncate has no key there
 		}
+	}
+	if r.transactions != "" {
+		// Its keys are for partitions: of BEGIN and END each stays.
+		r.topics = append(r.topics, Topic{Name: r.transactions})
 	}
 	return r.topics, nil
 }

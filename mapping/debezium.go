@@ -26,6 +26,11 @@ type Debezium struct {
 	Source debezium.Source
 	// NoTombstones leaves out the tombstone after a delete.
 	NoTombstones bool
+	// Transactions is provide.transaction.metadata: events tell their place in
+	// their transaction, and a topic of the name TransactionTopic (topic.transaction,
+	// "" is transaction) behind the prefix tells of each where it begins and ends.
+	Transactions     bool
+	TransactionTopic string
 }
 
 // The headers of the format debezium beside those of the format row.
@@ -45,6 +50,7 @@ type debeziumMapper struct {
 	last     *plan // of the change before
 	context  []Header
 	event    debezium.Event // of the change in hand
+	tx       transactions
 	// readTable is the table of the last row that a snapshot read.
 	readTable tableID
 	now       func() time.Time
@@ -54,6 +60,7 @@ type debeziumMapper struct {
 type debeziumPlan struct {
 	*debezium.Table
 	keyID, valueID int
+	collection     *collection // with transactions
 }
 
 func newDebezium(cfg *Config, r *router) (Mapper, error) {
@@ -89,6 +96,9 @@ func newDebezium(cfg *Config, r *router) (Mapper, error) {
 	}
 	m.planner = newPlanner(r, cfg.Registry, m.log)
 	m.planner.debezium = &d
+	if r.transactions != "" {
+		m.tx = newTransactions(r.transactions)
+	}
 	var run [16]byte
 	_, _ = rand.Read(run[:]) // never fails
 	for _, h := range [][2]string{
@@ -157,7 +167,9 @@ func (m *debeziumMapper) Map(ctx context.Context, b *replication.Batch, out *Rec
 		}
 		if tx.tx != c.Tx {
 			tx.begin(out, c.Tx)
-			m.begin(c.Tx)
+			if err := m.begin(ctx, out, c.Tx); err != nil {
+				return err
+			}
 		}
 		var next *replication.Table
 		if i+1 < n {
@@ -165,7 +177,9 @@ func (m *debeziumMapper) Map(ctx context.Context, b *replication.Batch, out *Rec
 		}
 		m.snapshot(c, next, i == n-1 && b.Position != "")
 		list, headers, buf := len(out.List), len(out.Headers), len(out.Buf)
+		counts := m.tx.counts
 		if err := m.change(out, p, c, &tx); err != nil {
+			m.tx.back(counts, p)
 			clear(out.List[list:])
 			out.List, out.Headers, out.Buf = out.List[:list], out.Headers[:headers], out.Buf[:buf]
 			if replication.IsRefusal(err) {
@@ -173,6 +187,9 @@ func (m *debeziumMapper) Map(ctx context.Context, b *replication.Batch, out *Rec
 			}
 			return rowError(p, c, i, err)
 		}
+	}
+	if !b.Open {
+		m.tx.end(out)
 	}
 	return nil
 }
@@ -186,16 +203,23 @@ func (m *debeziumMapper) plan(ctx context.Context, t *replication.Table) (*plan,
 		return nil, err
 	}
 	m.compiled.Inc()
+	if m.tx.on {
+		p.debezium.collection = m.tx.collection(t)
+	}
 	m.log.Info("table is published", "table", t.String(), "topic", p.topic, "format", "debezium", "key", string(p.key.mode), "columns", len(t.Columns))
 	return p, nil
 }
 
 // begin takes from tx what every event of it says.
-func (m *debeziumMapper) begin(tx *replication.Transaction) {
+func (m *debeziumMapper) begin(ctx context.Context, out *Records, tx *replication.Transaction) error {
 	e := &m.event
 	e.CommitTime = tx.CommitTime
 	e.TxID, _ = strconv.ParseInt(string(tx.ID), 10, 64)
 	e.LSN = lsn(tx.Commit)
+	if !m.tx.on {
+		return nil
+	}
+	return m.tx.begin(ctx, m.planner.registry, out, tx, e)
 }
 
 // lsn is a PostgreSQL log position, 16/B374D848, as a number.
@@ -368,6 +392,9 @@ func (m *debeziumMapper) keyHeader(out *Records, p *plan, name string, row []rep
 func (m *debeziumMapper) add(out *Records, p *plan, c *replication.Change, tx *txHeaders, at, key []byte, op byte, before, after []replication.Value, more []Header) error {
 	e := &m.event
 	e.Op, e.Before, e.After = op, before, after
+	if len(e.Place.ID) > 0 {
+		m.tx.count(out, p.debezium.collection, &e.Place)
+	}
 	start := len(out.Buf)
 	buf, err := p.debezium.AppendValue(out.Buf, p.debezium.valueID, e)
 	e.Before, e.After = nil, nil

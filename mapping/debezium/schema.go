@@ -184,12 +184,6 @@ func sourceSchema() *schema {
 	}}
 }
 
-func transactionSchema() *schema {
-	return orNull(&schema{typ: "record", name: "event.block", version: 1, fields: []field{
-		{"id", plain("string")}, {"total_order", plain("long")}, {"data_collection_order", plain("long")},
-	}})
-}
-
 func envelopeSchema(name string, row []field) *schema {
 	value := orNull(&schema{typ: "record", name: name + ".Value", fields: row})
 	stamp := orNull(plain("long"))

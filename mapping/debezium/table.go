@@ -151,6 +151,7 @@ type Event struct {
 	Snapshot        string // "false", or what snapshot the row is of
 	TxID            int64  // 0 is null
 	LSN             int64
+	Place           Place // in its transaction
 }
 
 // AppendValue appends the envelope of e under the schema's id.
@@ -164,7 +165,7 @@ func (t *Table) AppendValue(dst []byte, id int, e *Event) ([]byte, error) {
 		return dst, err
 	}
 	dst = t.appendSource(dst, e)
-	dst = append(dst, 0, 2, e.Op) // no block transaction
+	dst = append(e.Place.append(dst), 2, e.Op)
 	dst = binary.AppendVarint(append(dst, 2), floor(e.Now, 1e6))
 	dst = binary.AppendVarint(append(dst, 2), floor(e.Now, 1e3))
 	return binary.AppendVarint(append(dst, 2), e.Now), nil

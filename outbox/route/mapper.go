@@ -34,6 +34,8 @@ type Mapper struct {
 	messages map[string]*plan // by the whole prefix; nil for those that are not routed
 
 	sub     replication.Batch // handed to the inner Mapper
+	open    bool              // its last transaction may go on
+	commit  []byte            // of that transaction
 	scratch avro.JSONScratch
 	fill    avro.JSONFill
 	text    []byte // topics and message ids while they are made
@@ -111,6 +113,9 @@ func (m *Mapper) Map(ctx context.Context, b *replication.Batch, out *mapping.Rec
 		if err := m.inner(ctx, b, first, i, out); err != nil {
 			return err
 		}
+		if err := m.over(ctx, c, out); err != nil {
+			return err
+		}
 		first = i + 1
 		compact = compact || len(p.box.Compact) > 0
 		if err := m.change(ctx, p, c, i, out); err != nil {
@@ -119,6 +124,11 @@ func (m *Mapper) Map(ctx context.Context, b *replication.Batch, out *mapping.Rec
 	}
 	if err := m.inner(ctx, b, first, len(b.Changes), out); err != nil {
 		return err
+	}
+	if !b.Open {
+		if err := m.over(ctx, nil, out); err != nil {
+			return err
+		}
 	}
 	if compact {
 		m.compact(out, records)
@@ -132,6 +142,10 @@ func (m *Mapper) inner(ctx context.Context, b *replication.Batch, first, last in
 		return nil
 	}
 	m.sub.Changes = b.Changes[first:last]
+	if m.sub.Position, m.sub.Open = "", true; last == len(b.Changes) {
+		m.sub.Position, m.sub.Open = b.Position, b.Open
+	}
+	m.open, m.commit = m.sub.Open, append(m.commit[:0], b.Changes[last-1].Tx.Commit...)
 	m.sub.Bytes = b.Bytes / len(b.Changes) * (last - first)
 	err := m.cfg.Inner.Map(ctx, &m.sub, out)
 	m.sub.Changes = nil
@@ -139,6 +153,17 @@ func (m *Mapper) inner(ctx context.Context, b *replication.Batch, first, last in
 		row.Index += first
 	}
 	return err
+}
+
+// over tells the inner Mapper that its last transaction is over, unless next is
+// of it, or in no transaction.
+func (m *Mapper) over(ctx context.Context, next *replication.Change, out *mapping.Records) error {
+	if !m.open || next != nil && (string(next.Tx.Commit) == string(m.commit) || next.Message != nil && !next.Message.Transactional) {
+		return nil
+	}
+	m.open = false
+	m.sub.Position, m.sub.Open, m.sub.Bytes = "", false, 0
+	return m.cfg.Inner.Map(ctx, &m.sub, out)
 }
 
 // plan returns the plan of a change, nil when it belongs to no outbox.
