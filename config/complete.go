@@ -316,6 +316,9 @@ func (m *Map) complete(d *decoder, name string) {
 	if !prefixForm.MatchString(m.Debezium.Name) {
 		d.at("map.debezium.name", "%q is not made of letters, digits, '.', '_' and '-'", m.Debezium.Name)
 	}
+	if !topicForm.MatchString(m.Debezium.TransactionTopic) {
+		d.at("map.debezium.transaction_topic", "%q is not a topic's name", m.Debezium.TransactionTopic)
+	}
 	if d.given("map.namespace") {
 		d.at("map.namespace", "is not for format debezium, which names its schemas after map.debezium.name and the table")
 	}

@@ -111,6 +111,8 @@ type Debezium struct {
 	Decimal, Time, Binary, HStore, Interval string
 	Unavailable                             string
 	Tombstones                              bool
+	Transactions                            bool
+	TransactionTopic                        string
 }
 
 // Kafka is the cluster, and how to write to it.

@@ -87,6 +87,8 @@ func (e *Debezium) declare(o *object) {
 	o.choice("interval", &e.Interval, "interval.handling.mode.", "numeric", "string").defaults("numeric")
 	o.text("unavailable", &e.Unavailable, "unavailable.value.placeholder, for large values that the log left out and that could not be read again.").defaults("__debezium_unavailable_value")
 	o.flag("tombstones", &e.Tombstones, "tombstones.on.delete.").defaults("true")
+	o.flag("transactions", &e.Transactions, "provide.transaction.metadata: events tell their place in their transaction, and a topic of its own tells of each where it begins and ends, and how many events it has.").defaults("false")
+	o.text("transaction_topic", &e.TransactionTopic, "topic.transaction: the name of that topic behind the prefix.").defaults("transaction")
 }
 
 func (k *Kafka) declare(o *object) {

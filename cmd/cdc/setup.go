@@ -140,7 +140,7 @@ func (s *setup) mapping() mapping.Config {
 				Decimal: e.Decimal, Time: e.Time, Binary: e.Binary, HStore: e.HStore, Interval: e.Interval, Unavailable: e.Unavailable,
 			},
 			Source:       debezium.Source{Connector: "postgresql", Name: e.Name, Database: postgres.DatabaseName(c.Source.Postgres.URL)},
-			NoTombstones: !e.Tombstones,
+			NoTombstones: !e.Tombstones, Transactions: e.Transactions, TransactionTopic: e.TransactionTopic,
 		}
 	}
 	for _, t := range c.Tables {
