@@ -137,7 +137,7 @@ func (s *stream) follow(ctx context.Context, conn *pgconn.PgConn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.timeline = now
-	s.positions = newPositionText(now, s.snapshots, s.oids)
+	s.positions = newPositionText(now, s.snapshots, s.oids, nil)
 	return nil
 }
 

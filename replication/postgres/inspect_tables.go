@@ -31,6 +31,7 @@ type tableState struct {
 	uneven  []string // quoted names of partitions with another replica identity
 	columns []string // what is published of it, filled by inspectPublication
 	filter  string   // the publication's row filter for it
+	upto    *bound   // up to where its rows are read; nil: to the end
 }
 
 // sql returns the quoted name.

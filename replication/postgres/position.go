@@ -30,6 +30,18 @@ type position struct {
 	// OIDs holds which tables those are, as far as it is known: one that is made
 	// anew under an old name is another.
 	OIDs map[string]uint32
+	// Upto holds, by tableKey, what the snapshots that have begun of tables read
+	// in order reach up to, until they are complete.
+	Upto map[string]bound
+}
+
+// bound is the greatest key that a table had at the point of its first
+// snapshot. A snapshot that takes the place of one that broke off reads no
+// further: what has come since is in the log, and is handed out in its order
+// alone.
+type bound struct {
+	OID uint32   `json:"oid"` // of the table
+	Key []string `json:"key"` // as text, in the order of the key's columns; none when there was no row
 }
 
 // tableKey names a table in a position. A dot or a quote inside a name is
@@ -50,6 +62,7 @@ type positionJSON struct {
 	Timeline string            `json:"timeline,omitempty"`
 	Tables   map[string]string `json:"tables,omitempty"`
 	OIDs     map[string]uint32 `json:"oids,omitempty"`
+	Upto     map[string]bound  `json:"upto,omitempty"`
 }
 
 // parsePosition reads the text of a position that is not "".
@@ -66,7 +79,7 @@ func parsePosition(p replication.Position) (position, error) {
 	if err != nil {
 		return position{}, fmt.Errorf("read position %q: %w", string(p), err)
 	}
-	pos := position{LSN: lsn, Timeline: on, Tables: make(map[string]pglogrepl.LSN, len(j.Tables)), OIDs: j.OIDs}
+	pos := position{LSN: lsn, Timeline: on, Tables: make(map[string]pglogrepl.LSN, len(j.Tables)), OIDs: j.OIDs, Upto: j.Upto}
 	for name, text := range j.Tables {
 		if pos.Tables[name], err = pglogrepl.ParseLSN(text); err != nil {
 			return position{}, fmt.Errorf("read position %q: table %s: %w", string(p), name, err)
@@ -77,17 +90,22 @@ func parsePosition(p replication.Position) (position, error) {
 
 // text renders p; equal positions have equal texts.
 func (p position) text() replication.Position {
-	return newPositionText(p.Timeline, p.Tables, p.OIDs).at(p.LSN)
+	return newPositionText(p.Timeline, p.Tables, p.OIDs, p.Upto).at(p.LSN)
 }
 
 // positionText renders positions that differ in their LSN only.
 type positionText struct{ tail string }
 
-func newPositionText(on timeline, tables map[string]pglogrepl.LSN, oids map[string]uint32) positionText {
+func newPositionText(on timeline, tables map[string]pglogrepl.LSN, oids map[string]uint32, upto map[string]bound) positionText {
 	var b strings.Builder
 	b.WriteByte('"')
 	if on != (timeline{}) {
 		b.WriteString(`,"timeline":"` + on.String() + `"`)
+	}
+	if len(upto) > 0 {
+		object, _ := json.Marshal(upto) // with sorted keys
+		b.WriteString(`,"upto":`)
+		b.Write(object)
 	}
 	if len(tables) == 0 {
 		b.WriteByte('}')

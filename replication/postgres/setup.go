@@ -21,10 +21,11 @@ type start struct {
 	snap *snapshot // nil when no table has to be read; owned by who gets the start
 	// announce says that pos is new and should be saved before anything happens.
 	announce bool
-	// opening says the same of a first snapshot: before its first row comes a
-	// Position without tables, so that from then on a slot without a checkpoint
-	// is somebody else's.
-	opening  bool
+	// opening is what holds before the first row of a first snapshot, nil of
+	// others: a position without its tables, so that from then on a slot without a
+	// checkpoint is somebody else's. One that says up to where tables are read must
+	// be saved before any row is handed out.
+	opening  *position
 	captured map[uint32]bool // the OIDs of the configured tables
 }
 
@@ -97,11 +98,9 @@ func setUpOnce(ctx context.Context, cfg *Config, cat *catalog) (*start, error) {
 	for n := range insp.tables {
 		t := &insp.tables[n]
 		st.captured[t.info.OID] = true
-		if _, ok := st.pos.Tables[tableKey(t.Schema, t.Name)]; ok {
-			if st.pos.OIDs == nil {
-				st.pos.OIDs = map[string]uint32{}
-			}
-			st.pos.OIDs[tableKey(t.Schema, t.Name)] = t.info.OID
+		st.pos.knows(t)
+		if st.opening != nil {
+			st.opening.knows(t)
 		}
 	}
 	return st, nil
@@ -122,7 +121,7 @@ func (i *inspection) begin(ctx context.Context, cat *catalog, repl *pgconn.PgCon
 			"slot", cfg.Slot, "since", i.slot.Confirmed.String())
 		st, err := i.readAgain(ctx, cat, repl, todo, i.at(i.slot.Confirmed), nil)
 		if err == nil {
-			st.opening = true
+			st.open(i.at(i.slot.Confirmed))
 		}
 		return st, err
 	}
@@ -142,7 +141,32 @@ func (i *inspection) begin(ctx context.Context, cat *catalog, repl *pgconn.PgCon
 		}
 		return nil, err
 	}
-	return &start{pos: snap.completes(i.at(lsn), nil), snap: snap, opening: true}, nil
+	st := &start{pos: snap.completes(i.at(lsn), nil), snap: snap}
+	st.open(i.at(lsn))
+	return st, nil
+}
+
+// knows notes which table t is, if p has it.
+func (p *position) knows(t *tableState) {
+	name := tableKey(t.Schema, t.Name)
+	if _, ok := p.Tables[name]; ok {
+		if p.OIDs == nil {
+			p.OIDs = map[string]uint32{}
+		}
+		p.OIDs[name] = t.info.OID
+	}
+}
+
+// open says what holds before the first row is out: p, which knows nothing of
+// the snapshot's tables but up to where those in order are read.
+func (s *start) open(p position) {
+	p.Upto = map[string]bound{}
+	for i := range s.snap.tables {
+		if t := &s.snap.tables[i]; t.upto != nil {
+			p.Upto[tableKey(t.table.Schema, t.table.Name)] = *t.upto
+		}
+	}
+	s.opening = &p
 }
 
 // resume starts from the checkpoint. Newly configured tables are read as of the
@@ -166,6 +190,12 @@ func (i *inspection) resume(ctx context.Context, cat *catalog, repl *pgconn.PgCo
 			delete(pos.Tables, tableKey(t.Schema, t.Name))
 			fresh = append(fresh, t)
 		}
+		// All that came after it is in the log from pos on, if it is still the same
+		// table, and was published all the while.
+		if b, ok := i.from.Upto[tableKey(t.Schema, t.Name)]; ok && t.Ordered && b.OID == t.info.OID && !slices.Contains(fresh, t) &&
+			(len(b.Key) == 0 || len(b.Key) == len(t.info.Key)) {
+			t.upto = &b
+		}
 	}
 	if len(todo) == 0 {
 		return &start{pos: pos}, nil
@@ -174,6 +204,9 @@ func (i *inspection) resume(ctx context.Context, cat *catalog, repl *pgconn.PgCo
 	if err == nil {
 		for n := range st.snap.tables {
 			st.snap.tables[n].truncate = i.madeAnew(todo[n])
+		}
+		if slices.ContainsFunc(st.snap.tables, func(t snapshotTable) bool { return t.upto != nil }) {
+			st.open(pos)
 		}
 	}
 	return st, err

@@ -34,8 +34,9 @@ type snapshotTable struct {
 	table    *replication.Table
 	decoders []columnDecoder
 	copySQL  string
-	estimate int64 // rows, or -1
-	truncate bool  // rows of another table of that name were published: they are gone
+	estimate int64  // rows, or -1
+	truncate bool   // rows of another table of that name were published: they are gone
+	upto     *bound // of one that is read in order; nil otherwise
 }
 
 func (s *snapshot) close(ctx context.Context) { closeSoon(ctx, s.conn) }
@@ -149,6 +150,11 @@ SELECT coalesce(bool_and(c.relfilenode = pg_catalog.pg_relation_filenode(c.oid))
 	for _, c := range st.table.Columns {
 		st.decoders = append(st.decoders, newColumnDecoder(c))
 	}
+	if st.upto = t.upto; st.upto == nil && t.Ordered && len(t.info.Key) > 0 {
+		if st.upto, err = s.bound(ctx, t); err != nil {
+			return st, err
+		}
+	}
 	st.copySQL = copySQL(t, quoteAll(list), computed)
 	if now.Kind == relPartitioned {
 		var sum int64
@@ -163,6 +169,48 @@ SELECT coalesce(sum(greatest(l.reltuples, 0)), 0)::bigint FROM pg_catalog.pg_par
 	return st, nil
 }
 
+// bound returns the greatest key of the table.
+func (s *snapshot) bound(ctx context.Context, t *tableState) (*bound, error) {
+	var texts, order []string
+	for _, name := range t.info.Key {
+		texts = append(texts, replication.QuoteIdentifier(name)+"::text")
+		order = append(order, replication.QuoteIdentifier(name)+" DESC")
+	}
+	key := []string{}
+	err := s.conn.QueryRow(ctx, "SELECT ARRAY["+strings.Join(texts, ", ")+"] FROM "+t.from()+" ORDER BY "+strings.Join(order, ", ")+" LIMIT 1").Scan(&key)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return nil, fmt.Errorf("look up the greatest key of %s: %w", t, err)
+	}
+	return &bound{OID: t.info.OID, Key: key}, nil
+}
+
+// from is the table with all that belongs to it, and nothing else.
+func (t *tableState) from() string {
+	if t.info.Kind == relTable {
+		return "ONLY " + t.sql()
+	}
+	return t.sql()
+}
+
+// condition is what the table's rows must meet to be read, "" for all.
+func (t *tableState) condition() string {
+	var all []string
+	if t.filter != "" {
+		all = append(all, "("+t.filter+")")
+	}
+	if t.upto != nil {
+		var key []string
+		for _, v := range t.upto.Key {
+			key = append(key, replication.QuoteLiteral(v))
+		}
+		if len(key) == 0 {
+			return "false"
+		}
+		all = append(all, "("+quoteAll(t.info.Key)+") <= ("+strings.Join(key, ", ")+")")
+	}
+	return strings.Join(all, " AND ")
+}
+
 // copySQL reads the published columns and rows of the table. The direct form is
 // quicker and reads the table alone, without those that inherit from it.
 func copySQL(t *tableState, columns string, computed bool) string {
@@ -174,13 +222,9 @@ func copySQL(t *tableState, columns string, computed bool) string {
 		return "COPY " + t.sql() + " (" + columns + ") TO STDOUT"
 	}
 	var b strings.Builder
-	b.WriteString("COPY (SELECT " + columns + " FROM ")
-	if t.info.Kind == relTable {
-		b.WriteString("ONLY ")
-	}
-	b.WriteString(t.sql())
-	if t.filter != "" {
-		b.WriteString(" WHERE " + t.filter)
+	b.WriteString("COPY (SELECT " + columns + " FROM " + t.from())
+	if c := t.condition(); c != "" {
+		b.WriteString(" WHERE " + c)
 	}
 	b.WriteString(order + ") TO STDOUT")
 	return b.String()

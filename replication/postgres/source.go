@@ -49,10 +49,12 @@ type Source struct {
 	rest      *batch // cut off the last one, still to be filled by refetch
 	failed    error  // it returns this for good
 
-	mu     sync.Mutex
-	stream *stream
-	acked  pglogrepl.LSN // before there was a stream
-	closed bool
+	mu      sync.Mutex
+	stream  *stream
+	acked   pglogrepl.LSN        // before there was a stream
+	opening replication.Position // that was handed out last
+	opened  chan struct{}        // closed when it has been acknowledged; nil then
+	closed  bool
 }
 
 var _ replication.Source = (*Source)(nil)
@@ -121,6 +123,9 @@ func (s *Source) snapshot() {
 			s.snapErr = errClosing
 			return
 		}
+		if st.opening != nil && len(st.opening.Upto) > 0 {
+			s.cfg.From = st.opening.text()
+		}
 		st = nil
 		for st == nil {
 			if !transient(err) {
@@ -141,8 +146,8 @@ func (s *Source) readSnapshot(st *start) error {
 	if st.snap == nil { // the tables to read were all done: cannot be after one that broke off
 		return nil
 	}
-	if st.opening {
-		if err := s.open(st.pos); err != nil {
+	if st.opening != nil {
+		if err := s.open(st); err != nil {
 			st.snap.close(context.WithoutCancel(s.ctx))
 			return err
 		}
@@ -157,14 +162,27 @@ func (s *Source) readSnapshot(st *start) error {
 	return s.hand(last)
 }
 
-// open hands out the Position of a start that has read nothing yet.
-func (s *Source) open(pos position) error {
+// open hands out the Position of a start that has read nothing yet, and waits
+// until it is saved if that must be.
+func (s *Source) open(st *start) error {
 	b, err := s.pool.get(s.ctx)
 	if err != nil {
 		return err
 	}
-	b.end, b.Position = pos.LSN, position{LSN: pos.LSN, Timeline: pos.Timeline}.text()
-	return s.hand(b)
+	opened := make(chan struct{})
+	b.end, b.Position = st.pos.LSN, st.opening.text()
+	s.mu.Lock()
+	s.opening, s.opened = b.Position, opened
+	s.mu.Unlock()
+	if err := s.hand(b); err != nil || len(st.opening.Upto) == 0 {
+		return err
+	}
+	select {
+	case <-opened:
+		return nil
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
 }
 
 // hand hands a batch of the snapshot to Next.
@@ -276,6 +294,10 @@ func (s *Source) Ack(p replication.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.acked = max(s.acked, pos.LSN)
+	if s.opened != nil && p == s.opening {
+		close(s.opened)
+		s.opened = nil
+	}
 	if s.stream != nil {
 		s.stream.ack(pos.LSN)
 	}

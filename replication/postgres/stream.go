@@ -92,7 +92,7 @@ func startStream(c streamConfig) *stream {
 	s := &stream{
 		streamConfig: c,
 		log:          c.cfg.Logger,
-		positions:    newPositionText(c.timeline, c.snapshots, c.oids),
+		positions:    newPositionText(c.timeline, c.snapshots, c.oids, nil),
 		relations:    newRelations(c.catalog, c.snapshots),
 		dec:          newDecoder(c.from),
 		progress:     progress{spools: newSpools(c.cfg)},
