@@ -94,6 +94,9 @@ func (c *Config) completeSource(d *decoder) {
 				d.at(fmt.Sprintf("tables[%d].as_text", i), "goes with source.postgres alone")
 			}
 		}
+		if e := c.Map.Debezium; e != nil && len(e.Messages) > 0 {
+			d.at("map.debezium.messages", "the log of MySQL and MariaDB has no messages")
+		}
 		for i, b := range c.Outbox {
 			if b.Prefix != "" {
 				d.at(fmt.Sprintf("outbox[%d].prefix", i), "the log of MySQL and MariaDB has no messages: name a table")
@@ -318,6 +321,13 @@ func (m *Map) complete(d *decoder, name string) {
 	}
 	if !topicForm.MatchString(m.Debezium.TransactionTopic) {
 		d.at("map.debezium.transaction_topic", "%q is not a topic's name", m.Debezium.TransactionTopic)
+	}
+	for i, prefix := range m.Debezium.Messages {
+		if path := fmt.Sprintf("map.debezium.messages[%d]", i); prefix == "" {
+			d.at(path, "is empty: '*' is all")
+		} else if strings.Contains(strings.TrimSuffix(prefix, "*"), "*") {
+			d.at(path, "may have one * only, at its end")
+		}
 	}
 	if d.given("map.namespace") {
 		d.at("map.namespace", "is not for format debezium, which names its schemas after map.debezium.name and the table")

@@ -113,6 +113,7 @@ type Debezium struct {
 	Tombstones                              bool
 	Transactions                            bool
 	TransactionTopic                        string
+	Messages                                []string
 }
 
 // Kafka is the cluster, and how to write to it.

@@ -89,6 +89,7 @@ func (e *Debezium) declare(o *object) {
 	o.flag("tombstones", &e.Tombstones, "tombstones.on.delete.").defaults("true")
 	o.flag("transactions", &e.Transactions, "provide.transaction.metadata: events tell their place in their transaction, and a topic of its own tells of each where it begins and ends, and how many events it has.").defaults("false")
 	o.text("transaction_topic", &e.TransactionTopic, "topic.transaction: the name of that topic behind the prefix.").defaults("transaction")
+	o.texts("messages", &e.Messages, "Prefixes of messages written with pg_logical_emit_message that go to the topic message behind the prefix, as message.prefix.include.list has them; one may end in *, and '*' alone is all. Those of an outbox go there only. Without this none is published.")
 }
 
 func (k *Kafka) declare(o *object) {

@@ -140,6 +140,7 @@ type router struct {
 	shared           map[string]bool    // topics of several tables
 	debezium         bool               // topics are named as Debezium names them
 	transactions     string             // topic of transactions, "" is none
+	messages         string             // topic of messages, "" is none
 }
 
 // newRouter checks cfg and returns its router. The error names every fault that
@@ -157,6 +158,9 @@ func newRouter(cfg *Config) (*router, error) {
 		r.debezium = true
 		if d.Transactions {
 			r.transactions = r.prefix + or(d.TransactionTopic, "transaction")
+		}
+		if d.Messages {
+			r.messages = r.prefix + messageName
 		}
 	}
 	if r.topic, err = parseTemplate(or(cfg.Topic, DefaultTopic), topicByte); err != nil {
@@ -188,9 +192,14 @@ func newRouter(cfg *Config) (*router, error) {
 		return nil, err
 	}
 	for _, t := range r.topics {
-		if r.transactions != "" && metricName(t.Name) == metricName(r.transactions) {
-			return nil, fmt.Errorf("table %s: topic %s is that of transactions", t.Tables[0], t.Name)
+		for _, name := range []string{r.transactions, r.messages} {
+			if name != "" && metricName(t.Name) == metricName(name) {
+				return nil, fmt.Errorf("table %s: topic %s is that of transactions, or of messages", t.Tables[0], t.Name)
+			}
 		}
+	}
+	if r.messages != "" && metricName(r.messages) == metricName(r.transactions) {
+		return nil, fmt.Errorf("topic %s is that of transactions and of messages", r.messages)
 	}
 	return r, nil
 }
@@ -264,9 +273,11 @@ func Topics(cfg Config) ([]Topic, error) {
 			r.topics[i].Keyed = false // a truncate has no key there
 		}
 	}
-	if r.transactions != "" {
-		// Its keys are for partitions: of BEGIN and END each stays.
-		r.topics = append(r.topics, Topic{Name: r.transactions})
+	// Their keys are for partitions: there each record stays.
+	for _, name := range []string{r.transactions, r.messages} {
+		if name != "" {
+			r.topics = append(r.topics, Topic{Name: name})
+		}
 	}
 	return r.topics, nil
 }

@@ -31,6 +31,9 @@ type Debezium struct {
 	// "" is transaction) behind the prefix tells of each where it begins and ends.
 	Transactions     bool
 	TransactionTopic string
+	// Messages publishes messages of the log to the topic message behind the
+	// prefix.
+	Messages bool
 }
 
 // The headers of the format debezium beside those of the format row.
@@ -51,6 +54,7 @@ type debeziumMapper struct {
 	context  []Header
 	event    debezium.Event // of the change in hand
 	tx       transactions
+	messages messages
 	// readTable is the table of the last row that a snapshot read.
 	readTable tableID
 	now       func() time.Time
@@ -98,6 +102,12 @@ func newDebezium(cfg *Config, r *router) (Mapper, error) {
 	m.planner.debezium = &d
 	if r.transactions != "" {
 		m.tx = newTransactions(r.transactions)
+	}
+	if r.messages != "" {
+		var err error
+		if m.messages, err = newMessages(&d, r.messages); err != nil {
+			return nil, err
+		}
 	}
 	var run [16]byte
 	_, _ = rand.Read(run[:]) // never fails
@@ -157,6 +167,18 @@ func (m *debeziumMapper) Map(ctx context.Context, b *replication.Batch, out *Rec
 	var tx txHeaders // per call: the next Batch may reuse the Transactions' memory
 	for i := range b.Changes {
 		c := &b.Changes[i]
+		if tx.tx != c.Tx {
+			tx.begin(out, c.Tx)
+			if err := m.begin(ctx, out, c.Tx); err != nil {
+				return err
+			}
+		}
+		if c.Op == replication.OpMessage {
+			if err := m.message(ctx, out, c, i, &tx); err != nil {
+				return err
+			}
+			continue
+		}
 		p := m.last
 		if p == nil || p.table != c.Table {
 			var err error
@@ -164,12 +186,6 @@ func (m *debeziumMapper) Map(ctx context.Context, b *replication.Batch, out *Rec
 				return err
 			}
 			m.last = p
-		}
-		if tx.tx != c.Tx {
-			tx.begin(out, c.Tx)
-			if err := m.begin(ctx, out, c.Tx); err != nil {
-				return err
-			}
 		}
 		var next *replication.Table
 		if i+1 < n {
@@ -204,7 +220,7 @@ func (m *debeziumMapper) plan(ctx context.Context, t *replication.Table) (*plan,
 	}
 	m.compiled.Inc()
 	if m.tx.on {
-		p.debezium.collection = m.tx.collection(t)
+		p.debezium.collection = m.tx.collection(t.String())
 	}
 	m.log.Info("table is published", "table", t.String(), "topic", p.topic, "format", "debezium", "key", string(p.key.mode), "columns", len(t.Columns))
 	return p, nil

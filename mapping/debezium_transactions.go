@@ -45,9 +45,8 @@ func newTransactions(topic string) transactions {
 	return transactions{on: true, topic: topic, table: &replication.Table{Schema: "debezium", Name: "transaction"}, known: map[string]*collection{}}
 }
 
-// collection returns the counter of t's events, which all versions of it share.
-func (x *transactions) collection(t *replication.Table) *collection {
-	name := t.String()
+// collection returns the counter of the events of a table, all versions of it.
+func (x *transactions) collection(name string) *collection {
 	if x.known[name] == nil {
 		x.known[name] = &collection{Collection: debezium.Collection{Name: name}}
 	}

@@ -164,3 +164,60 @@ func TestDebeziumTransactionsDoNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations for %d rows", n, len(b.Changes))
 	}
 }
+
+func message(prefix, content string, transactional bool) replication.Change {
+	return replication.Change{Op: replication.OpMessage, Message: &replication.Message{Prefix: []byte(prefix), Content: []byte(content), Transactional: transactional}}
+}
+
+// TestDebeziumMessages: of a transaction and of none; one of none may come
+// between the parts of a transaction.
+func TestDebeziumMessages(t *testing.T) {
+	cfg := transactionsConfig()
+	cfg.Debezium.Messages = true
+	r := &registry{}
+	cfg.Registry = r
+	m := newMapper(t, cfg)
+	tab := orders()
+	b := &replication.Batch{Changes: slices.Concat(
+		inTx("A", 0, insert(tab, 0, num(1), str("b"), str("north")), message("p", "content", true)),
+		inTx("", 0, message("", "", false)),
+		inTx("A", 2, message("p", "\xff", true)),
+	)}
+	var out mapping.Records
+	if err := m.Map(t.Context(), b, &out); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"BEGIN A:10", "c A:10 1 1", "m A:10 2 1", "m", "m A:10 3 2", "END A:10 3 public.orders=1 message=2"}
+	if d := cmp.Diff(want, tell(t, r, &out)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	var got []any
+	for _, rec := range out.List {
+		if rec.Topic != "shop.message" {
+			continue
+		}
+		v := r.decode(t, rec.Value)
+		source := v["source"].(map[string]any)
+		got = append(got, r.decode(t, rec.Key)["prefix"], v["message"], source["txId"], source["lsn"], rec.Describe(rec.Key))
+		if string(rec.Headers[0].Value) != "message" || rec.Table == nil {
+			t.Errorf("headers %s, table %v", rec.Headers, rec.Table)
+		}
+	}
+	wantMessages := []any{
+		"p", map[string]any{"prefix": "p", "content": []byte("content")}, nil, int64(10), "prefix='p'",
+		"", map[string]any{"prefix": "", "content": []byte{}}, nil, int64(0), "prefix=''",
+		"p", map[string]any{"prefix": "p", "content": []byte("\xff")}, nil, int64(10), "prefix='p'",
+	}
+	if d := cmp.Diff(wantMessages, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	bad := message("\xff", "", true)
+	cfg.Registry = nil
+	if err := mapError(t, cfg, inTx("B", 0, bad)...); !strings.Contains(err.Error(), "UTF-8") {
+		t.Error(err)
+	}
+	cfg.Debezium.TransactionTopic = "message"
+	if _, err := mapping.New(cfg); err == nil {
+		t.Error("one topic for transactions and messages")
+	}
+}

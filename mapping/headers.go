@@ -14,6 +14,7 @@ var opValues = [...][]byte{
 	replication.OpUpdate:   []byte("update"),
 	replication.OpDelete:   []byte("delete"),
 	replication.OpTruncate: []byte("truncate"),
+	replication.OpMessage:  []byte("message"),
 }
 
 // A note on memory, for all that appends to a Records. Keys, values and header

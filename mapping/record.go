@@ -17,7 +17,7 @@ type Header struct {
 
 // The headers of every record. Values are UTF-8 text.
 const (
-	HeaderOp         = "cdc.op"          // replication.Op's name: read, insert, update, delete, truncate
+	HeaderOp         = "cdc.op"          // replication.Op's name: read, insert, update, delete, truncate, message
 	HeaderPosition   = "cdc.position"    // commit position ':' index of the change in its transaction: 16/B374D848:3
 	HeaderTx         = "cdc.tx"          // transaction id; absent on rows of a snapshot
 	HeaderCommitTime = "cdc.commit_time" // microseconds since 1970-01-01 UTC, decimal

@@ -102,6 +102,9 @@ func (s *setup) source() postgres.Config {
 			Key: keyColumns(t.Key), Keyless: t.Key.Mode == config.KeyNone, Toast: postgres.Toast(t.Toast), AsText: t.AsText,
 		})
 	}
+	if e := c.Map.Debezium; e != nil {
+		p.Messages = append(p.Messages, e.Messages...)
+	}
 	s.captureOutboxes(&p)
 	return p
 }
@@ -140,7 +143,7 @@ func (s *setup) mapping() mapping.Config {
 				Decimal: e.Decimal, Time: e.Time, Binary: e.Binary, HStore: e.HStore, Interval: e.Interval, Unavailable: e.Unavailable,
 			},
 			Source:       debezium.Source{Connector: "postgresql", Name: e.Name, Database: postgres.DatabaseName(c.Source.Postgres.URL)},
-			NoTombstones: !e.Tombstones, Transactions: e.Transactions, TransactionTopic: e.TransactionTopic,
+			NoTombstones: !e.Tombstones, Transactions: e.Transactions, TransactionTopic: e.TransactionTopic, Messages: len(e.Messages) > 0,
 		}
 	}
 	for _, t := range c.Tables {
