@@ -1,6 +1,9 @@
 package mysql
 
-import "cdc/replication"
+import (
+	"cdc/replication"
+	"cdc/replication/arena"
+)
 
 // decimalBytes are the bytes that a rest of 0 to 8 digits takes.
 var decimalBytes = [10]int{0, 1, 1, 2, 2, 3, 3, 4, 4, 4}
@@ -8,8 +11,8 @@ var decimalBytes = [10]int{0, 1, 1, 2, 2, 3, 3, 4, 4, 4}
 // decodeDecimal reads a DECIMAL: MySQL source, "decimal.cc, decimal2bin". Nine
 // digits take four bytes, big-endian; the first bit is the sign, and a negative
 // number has all its bits inverted.
-func decodeDecimal(c *cursor, a *arena, precision, scale int) replication.Value {
-	return replication.BytesValue(replication.KindDecimal, appendDecimal(a.alloc(min(max(precision, 0), 80) + 3)[:0], c, precision, scale))
+func decodeDecimal(c *cursor, a *arena.Arena, precision, scale int) replication.Value {
+	return replication.BytesValue(replication.KindDecimal, appendDecimal(a.Alloc(min(max(precision, 0), 80) + 3)[:0], c, precision, scale))
 }
 
 // appendDecimal renders a DECIMAL, which takes at most precision + 3 bytes.

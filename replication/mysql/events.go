@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // reader turns the events of the log into changes: MySQL manual, "Binary Log
@@ -468,11 +469,11 @@ func (r *reader) emit(ctx context.Context, e *rowsEvent, compressed bool) error 
 	}
 	wire := len(e.rows)
 	if compressed {
-		if e.rows, err = r.inflate(e.rows, &b.arena); err != nil {
+		if e.rows, err = r.inflate(e.rows, &b.Arena); err != nil {
 			return err
 		}
 	} else {
-		e.rows = b.copy(e.rows)
+		e.rows = b.Copy(e.rows)
 	}
 	w, err := t.plan.walk(e)
 	if err != nil {
@@ -481,7 +482,7 @@ func (r *reader) emit(ctx context.Context, e *rowsEvent, compressed bool) error 
 	r.tx.rows = true
 	for first := true; ; first = false {
 		var ch replication.Change
-		more, err := w.next(&b.arena, &ch)
+		more, err := w.next(&b.Arena, &ch)
 		if err != nil || !more {
 			return err
 		}
@@ -495,7 +496,7 @@ func (r *reader) emit(ctx context.Context, e *rowsEvent, compressed bool) error 
 		if !first {
 			wire = 0
 		}
-		b.add(ch, wire)
+		b.Add(ch, wire)
 	}
 }
 
@@ -504,12 +505,12 @@ func (r *reader) transaction(b *batch) *replication.Transaction {
 	if b.txSerial == r.tx.serial && b.tx != nil {
 		return b.tx
 	}
-	t := b.transaction()
+	t := b.Transaction()
 	var scratch [160]byte
 	text := r.tx.id.append(scratch[:0])
 	n := len(text)
 	text = r.tx.id.appendOffset(text)
-	kept := b.copy(text)
+	kept := b.Copy(text)
 	t.ID, t.Commit, t.CommitTime = kept[:n:n], kept[n:], r.tx.time
 	b.tx, b.txSerial = t, r.tx.serial
 	return t
@@ -517,7 +518,7 @@ func (r *reader) transaction(b *batch) *replication.Transaction {
 
 // inflate undoes the compression of MariaDB's events: a byte with the number of
 // the bytes of the length, the length, and a zlib stream.
-func (r *reader) inflate(b []byte, a *arena) ([]byte, error) {
+func (r *reader) inflate(b []byte, a *arena.Arena) ([]byte, error) {
 	c := cursor{b: b}
 	n := c.big(int(c.u8() & 7))
 	if c.err != nil || n > 1<<30 {
@@ -533,7 +534,7 @@ func (r *reader) inflate(b []byte, a *arena) ([]byte, error) {
 		return nil, corruptError{err}
 	}
 	// Not all at once: the length is what the sender says.
-	out := a.alloc(int(min(n, uint64(len(c.b))*1032)))
+	out := a.Alloc(int(min(n, uint64(len(c.b))*1032)))
 	if uint64(len(out)) < n {
 		return nil, errShort
 	}

@@ -9,6 +9,7 @@ import (
 	gomysql "github.com/go-mysql-org/go-mysql/mysql"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // MySQL's binary JSON: MySQL source, "json_binary.h". A document is a type and
@@ -33,17 +34,17 @@ const (
 )
 
 // json renders a document as the server prints it.
-func (d *decoder) json(b []byte, a *arena) replication.Value {
+func (d *decoder) json(b []byte, a *arena.Arena) replication.Value {
 	if len(b) == 0 { // what an UPDATE IGNORE makes of NULL
 		return replication.StringValue(replication.KindJSON, "null")
 	}
-	w := jsonWriter{out: a.scratch[:0], nodes: len(b) + 1}
+	w := jsonWriter{out: a.Scratch[:0], nodes: len(b) + 1}
 	ok := w.value(b[0], b[1:], 0)
-	a.scratch = w.out[:0]
+	a.Scratch = w.out[:0]
 	if !ok {
-		return replication.InvalidValue(a.copy(appendHex(w.out[:0], b)), replication.ReasonForm)
+		return replication.InvalidValue(a.Copy(appendHex(w.out[:0], b)), replication.ReasonForm)
 	}
-	return replication.BytesValue(replication.KindJSON, a.copy(w.out))
+	return replication.BytesValue(replication.KindJSON, a.Copy(w.out))
 }
 
 type jsonWriter struct {

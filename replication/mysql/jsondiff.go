@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // A partial update of a JSON column carries, instead of the new document, what
@@ -68,7 +69,7 @@ func readJSON(typ byte, b []byte, depth int, budget *int) (*jsonNode, error) {
 }
 
 // patchJSON applies the diffs to the old document and renders the result.
-func patchJSON(old, diffs []byte, a *arena) (replication.Value, error) {
+func patchJSON(old, diffs []byte, a *arena.Arena) (replication.Value, error) {
 	if len(old) == 0 {
 		return replication.Null, errJSON
 	}
@@ -97,13 +98,13 @@ func patchJSON(old, diffs []byte, a *arena) (replication.Value, error) {
 			return replication.Null, fmt.Errorf("apply %q to JSON: %w", path, err)
 		}
 	}
-	w := jsonWriter{out: a.scratch[:0]}
+	w := jsonWriter{out: a.Scratch[:0]}
 	ok := w.tree(root, 0)
-	a.scratch = w.out[:0]
+	a.Scratch = w.out[:0]
 	if !ok {
 		return replication.Null, errJSON
 	}
-	return replication.BytesValue(replication.KindJSON, a.copy(w.out)), nil
+	return replication.BytesValue(replication.KindJSON, a.Copy(w.out)), nil
 }
 
 func (w *jsonWriter) tree(n *jsonNode, depth int) bool {

@@ -1,15 +1,19 @@
 package mysql
 
-import "strconv"
+import (
+	"strconv"
+
+	"cdc/replication/arena"
+)
 
 // uuidFromStorage brings the parts of a MariaDB UUID into their order: MariaDB
 // source, "sql_type_uuid.h". Versions 1 to 5 are stored with the node first, so
 // that those of one machine lie side by side; newer ones sort as they are.
-func uuidFromStorage(b []byte, a *arena) []byte {
+func uuidFromStorage(b []byte, a *arena.Arena) []byte {
 	if len(b) != 16 || b[6]&0x80 == 0 || b[8] == 0 || b[8] >= 0x60 {
 		return b
 	}
-	out := a.alloc(16)
+	out := a.Alloc(16)
 	copy(out[0:4], b[12:16])
 	copy(out[4:6], b[10:12])
 	copy(out[6:8], b[8:10])
@@ -19,10 +23,10 @@ func uuidFromStorage(b []byte, a *arena) []byte {
 }
 
 // inet4Text renders an INET4.
-func inet4Text(b []byte, a *arena) []byte {
-	out := appendDotted(a.scratch[:0], b)
-	a.scratch = out[:0]
-	return a.copy(out)
+func inet4Text(b []byte, a *arena.Arena) []byte {
+	out := appendDotted(a.Scratch[:0], b)
+	a.Scratch = out[:0]
+	return a.Copy(out)
 }
 
 func appendDotted(out, b []byte) []byte {
@@ -37,7 +41,7 @@ func appendDotted(out, b []byte) []byte {
 
 // inet6Text renders an INET6 as MariaDB does: the longest run of zero words is
 // "::", and an IPv4 address behind one stands in its own form.
-func inet6Text(b []byte, a *arena) []byte {
+func inet6Text(b []byte, a *arena.Arena) []byte {
 	if len(b) != 16 {
 		return b
 	}
@@ -56,7 +60,7 @@ func inet6Text(b []byte, a *arena) []byte {
 		}
 		i = max(i+1, j)
 	}
-	out := a.scratch[:0]
+	out := a.Scratch[:0]
 	for i := 0; i < 8; i++ {
 		if i == from {
 			out = append(out, ':', ':')
@@ -75,6 +79,6 @@ func inet6Text(b []byte, a *arena) []byte {
 		}
 		out = strconv.AppendUint(out, words[i], 16)
 	}
-	a.scratch = out[:0]
-	return a.copy(out)
+	a.Scratch = out[:0]
+	return a.Copy(out)
 }

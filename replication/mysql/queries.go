@@ -172,7 +172,7 @@ func (r *reader) truncate(ctx context.Context, schema, name string) error {
 	if err != nil {
 		return err
 	}
-	b.add(replication.Change{Op: replication.OpTruncate, Table: p.table, Tx: r.transaction(b), Index: r.tx.index}, 0)
+	b.Add(replication.Change{Op: replication.OpTruncate, Table: p.table, Tx: r.transaction(b), Index: r.tx.index}, 0)
 	r.tx.index++
 	return nil
 }

@@ -5,13 +5,14 @@ import (
 	"math"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // result reads one value that is not NULL out of a row of the binary protocol:
 // MySQL source, "Binary Protocol Resultset Row". The snapshot is read that way:
 // numbers come exact, dates in parts. The Values are those that value makes of
 // the binlog.
-func (d *decoder) result(c *cursor, a *arena) replication.Value {
+func (d *decoder) result(c *cursor, a *arena.Arena) replication.Value {
 	switch d.op {
 	case opInt:
 		width := d.width
@@ -65,7 +66,7 @@ func (d *decoder) result(c *cursor, a *arena) replication.Value {
 }
 
 // resultDate reads a date: a length, and as many parts as are not zero.
-func (d *decoder) resultDate(c *cursor, a *arena) replication.Value {
+func (d *decoder) resultDate(c *cursor, a *arena.Arena) replication.Value {
 	p := cursor{b: c.bytes(uint64(c.u8()))}
 	var k clock
 	if len(p.b) > 0 {
@@ -112,8 +113,8 @@ func resultTime(c *cursor) (k clock) {
 }
 
 // parseUUID reads the text of a UUID.
-func parseUUID(c *cursor, b []byte, a *arena) replication.Value {
-	out := a.alloc(16)
+func parseUUID(c *cursor, b []byte, a *arena.Arena) replication.Value {
+	out := a.Alloc(16)
 	digits := make([]byte, 0, 32)
 	for _, x := range b {
 		if x != '-' && len(digits) < 32 {

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // rowsEvent is a row event without its frame: MySQL source, "Rows_event".
@@ -78,7 +79,7 @@ func (p *plan) walk(e *rowsEvent) (w walker, err error) {
 
 // next reads the next row into ch; false at the end of the event. The event's
 // bytes must live as long as the arena, for values alias them.
-func (w *walker) next(a *arena, ch *replication.Change) (more bool, err error) {
+func (w *walker) next(a *arena.Arena, ch *replication.Change) (more bool, err error) {
 	if len(w.c.b) == 0 {
 		return false, nil
 	}
@@ -111,14 +112,14 @@ func (w *walker) next(a *arena, ch *replication.Change) (more bool, err error) {
 
 // image reads one image of a row: a bitmap of the NULLs among the columns that
 // are there, then the values.
-func (w *walker) image(present []byte, count int, a *arena) []replication.Value {
+func (w *walker) image(present []byte, count int, a *arena.Arena) []replication.Value {
 	c := &w.c
 	nulls := c.bytes(uint64(count+7) / 8)
 	if c.err != nil {
 		return nil
 	}
 	decoders := w.plan.decoders
-	values := a.values(len(w.plan.table.Columns))
+	values := a.Values(len(w.plan.table.Columns))
 	j, k := 0, 0
 	for i := range decoders {
 		d := &decoders[i]
@@ -179,7 +180,7 @@ func (w *walker) whole(after []replication.Value) error {
 
 // partialUpdate reads an update of which JSON columns may hold differences:
 // MySQL source, "Partial_update_rows_event".
-func (w *walker) partialUpdate(a *arena, ch *replication.Change) error {
+func (w *walker) partialUpdate(a *arena.Arena, ch *replication.Change) error {
 	c := &w.c
 	raw := make([][]byte, len(w.plan.decoders)) // the documents before
 	ch.Before = w.imageOf(w.event.present, w.n1, a, func(i int, d *decoder) replication.Value {
@@ -230,9 +231,9 @@ func (w *walker) partialUpdate(a *arena, ch *replication.Change) error {
 }
 
 // imageOf is image with a reader for each value.
-func (w *walker) imageOf(present []byte, count int, a *arena, read func(int, *decoder) replication.Value, null ...func(int, *decoder)) []replication.Value {
+func (w *walker) imageOf(present []byte, count int, a *arena.Arena, read func(int, *decoder) replication.Value, null ...func(int, *decoder)) []replication.Value {
 	nulls := w.c.bytes(uint64(count+7) / 8)
-	values := a.values(len(w.plan.table.Columns))
+	values := a.Values(len(w.plan.table.Columns))
 	j, k := 0, 0
 	for i := range w.plan.decoders {
 		d := &w.plan.decoders[i]

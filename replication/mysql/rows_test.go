@@ -11,6 +11,7 @@ import (
 	gorepl "github.com/go-mysql-org/go-mysql/replication"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // utf8mb4 and binary without a server.
@@ -76,7 +77,7 @@ func offlineReader(t testing.TB) (*reader, *batch) {
 	t.Helper()
 	sh := offlineShapes()
 	pool := newBatchPool(1<<20, 4)
-	b := pool.tryGet()
+	b := pool.TryGet()
 	r := newReader(sh.cfg, sh, place{form: placeGTID}, newMarks(nil))
 	r.room = func(context.Context) (*batch, error) { return b, nil }
 	r.aside = func(f func() error) error { return f() }
@@ -141,7 +142,7 @@ func TestReaderAllocs(t *testing.T) {
 		}
 		b.Changes = b.Changes[:0]
 		b.tx = nil
-		b.reset(1 << 20)
+		b.Reset(1 << 20)
 	}
 	once()
 	if n := testing.AllocsPerRun(100, once); n > 1 { // one list of events, above
@@ -170,7 +171,7 @@ func BenchmarkReader(b *testing.B) {
 		n += rows
 		batch.Changes = batch.Changes[:0]
 		batch.tx = nil
-		batch.reset(1 << 20)
+		batch.Reset(1 << 20)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/row")
 }
@@ -223,7 +224,7 @@ func FuzzValue(f *testing.F) {
 		}
 		for _, p := range []ZeroDates{ZeroDatesError, ZeroDatesNull, ZeroDatesText} {
 			d := newDecoder(&col, policy{p})
-			var a arena
+			var a arena.Arena
 			c := cursor{b: data}
 			if v := d.value(&c, &a); c.err == nil {
 				_ = v.String()
@@ -241,7 +242,7 @@ func FuzzJSON(f *testing.F) {
 	f.Add([]byte("\x00\x01\x00\x0c\x00\x0b\x00\x01\x00\x05\x01\x00a"), []byte("\x00\x03$.a\x02\x04\x01"))
 	f.Add([]byte("\x02\x02\x00\x0a\x00\x05\x01\x00\x04\x01\x00"), []byte("\x02\x04$[0]"))
 	f.Fuzz(func(t *testing.T, doc, diffs []byte) {
-		var a arena
+		var a arena.Arena
 		d := decoder{op: opJSON}
 		_ = d.json(doc, &a)
 		if v, err := patchJSON(doc, diffs, &a); err == nil && v.Kind() != replication.KindJSON {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // snapshot is a transaction that sees the database as it was at one place of
@@ -279,7 +280,7 @@ func (s *snapshot) read(ctx context.Context, cfg *Config, pool *batchPool, out c
 		}
 	}
 	if w.b == nil {
-		return pool.get(ctx)
+		return pool.Get(ctx)
 	}
 	return w.b, nil
 }
@@ -351,20 +352,20 @@ func (w *snapshotWriter) begin(st *snapshotTable) {
 
 func (w *snapshotWriter) row(ctx context.Context, row []byte) error {
 	if w.b == nil {
-		b, err := w.pool.get(ctx)
+		b, err := w.pool.Get(ctx)
 		if err != nil {
 			return err
 		}
 		w.b = b
-		w.tx = b.transaction()
-		w.tx.Commit, w.tx.CommitTime = b.copy([]byte(w.commit)), w.taken
+		w.tx = b.Transaction()
+		w.tx.Commit, w.tx.CommitTime = b.Copy([]byte(w.commit)), w.taken
 	}
 	wire := len(row)
-	after, err := w.st.plan.resultRow(w.b.copy(row), &w.b.arena)
+	after, err := w.st.plan.resultRow(w.b.Copy(row), &w.b.Arena)
 	if err != nil {
 		return fmt.Errorf("row %d: %w", w.rows+1, err)
 	}
-	w.b.add(replication.Change{Op: replication.OpRead, Table: w.st.plan.table, After: after, Tx: w.tx, Index: w.index}, wire)
+	w.b.Add(replication.Change{Op: replication.OpRead, Table: w.st.plan.table, After: after, Tx: w.tx, Index: w.index}, wire)
 	w.index++
 	w.rows++
 	w.bytes += int64(wire)
@@ -372,7 +373,7 @@ func (w *snapshotWriter) row(ctx context.Context, row []byte) error {
 		w.sent = w.rows
 		w.report(false)
 	}
-	if w.b.full() {
+	if w.b.Full() {
 		select {
 		case w.out <- w.b:
 			w.b = nil
@@ -385,9 +386,9 @@ func (w *snapshotWriter) row(ctx context.Context, row []byte) error {
 
 // resultRow reads a row of the binary protocol: a bitmap of the NULLs, which
 // begins at its third bit, then the values. They alias row.
-func (p *plan) resultRow(row []byte, a *arena) ([]replication.Value, error) {
+func (p *plan) resultRow(row []byte, a *arena.Arena) ([]replication.Value, error) {
 	c := cursor{b: row}
-	values := a.values(len(p.table.Columns))
+	values := a.Values(len(p.table.Columns))
 	nulls := c.bytes(uint64(len(values)+9) / 8)
 	j := 0
 	for i := range p.decoders {

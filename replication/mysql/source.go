@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // Source is an open source. It is a replication.Source.
@@ -59,7 +60,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{cfg: cfg, pool: newBatchPool(cfg.BatchBytes, maxBatches), out: make(chan *batch, 1)}
+	s := &Source{cfg: cfg, pool: newBatchPool(cfg.BatchBytes, arena.MaxBatches), out: make(chan *batch, 1)}
 	s.session = newSession(&s.cfg)
 	if s.first, err = s.setUp(ctx); err != nil {
 		s.session.close()
@@ -123,7 +124,7 @@ func (s *Source) readSnapshot(st *start) error {
 		return nil
 	}
 	defer st.snap.close()
-	b, err := s.pool.get(s.ctx)
+	b, err := s.pool.Get(s.ctx)
 	if err != nil {
 		return err
 	}
@@ -162,7 +163,7 @@ func (s *Source) Next(ctx context.Context) (*replication.Batch, error) {
 		}
 		return nil, err
 	}
-	return &b.Batch, nil
+	return &b.Batch.Batch, nil
 }
 
 func (s *Source) next(ctx context.Context) (*batch, error) {
@@ -182,7 +183,7 @@ func (s *Source) next(ctx context.Context) (*batch, error) {
 			return nil, s.snapErr
 		}
 		if s.first.announce && !s.announced {
-			b, err := s.pool.get(ctx)
+			b, err := s.pool.Get(ctx)
 			if err != nil {
 				return nil, err
 			}

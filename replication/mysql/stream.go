@@ -125,7 +125,7 @@ func (s *stream) worth(now time.Time) bool {
 	case b == nil:
 		return false
 	case len(b.Changes) > 0:
-		return b.whole > 0 || !s.reader.tx.open || b.size() >= handOver || b.full() || s.err != nil
+		return b.whole > 0 || !s.reader.tx.open || b.Size() >= handOver || b.Full() || s.err != nil
 	}
 	return b.bounded && s.bounds > s.handed && (s.partly || now.Sub(s.handedAt) >= idleInterval || s.bytes >= idleBytes)
 }
@@ -302,16 +302,16 @@ func (s *stream) drain(ctx context.Context, p *packets) error {
 func (s *stream) room(ctx context.Context) (*batch, error) {
 	for {
 		if s.cur == nil {
-			if s.cur = s.pool.tryGet(); s.cur != nil && s.missed {
+			if s.cur = s.pool.TryGet(); s.cur != nil && s.missed {
 				s.cur.bounded, s.missed = true, false
 			}
 		}
-		if s.cur != nil && s.cur.full() && len(s.cur.Changes) == 0 {
+		if s.cur != nil && s.cur.Full() && len(s.cur.Changes) == 0 {
 			// Of rows that were passed over: nobody would come to take them.
-			s.cur.reset(2 * s.pool.budget)
+			s.cur.Empty()
 			s.cur.tx, s.cur.txSerial = nil, 0
 		}
-		if s.cur != nil && !s.cur.full() {
+		if s.cur != nil && !s.cur.Full() {
 			return s.cur, nil
 		}
 		if s.cur != nil {
@@ -321,7 +321,7 @@ func (s *stream) room(ctx context.Context) (*batch, error) {
 		var err error
 		select {
 		case <-s.space:
-		case <-s.pool.freed:
+		case <-s.pool.Freed():
 		case <-ctx.Done():
 			err = ctx.Err()
 		}

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // clock is a date and a time of day, or a TIME's hours, as the server holds
@@ -15,7 +16,7 @@ type clock struct {
 
 // temporal reads a date or time out of a row image: MySQL source, "my_time.cc,
 // my_datetime_packed_from_binary" and its neighbours.
-func (d *decoder) temporal(c *cursor, a *arena) replication.Value {
+func (d *decoder) temporal(c *cursor, a *arena.Arena) replication.Value {
 	switch d.op {
 	case opDate:
 		v := int(c.uint(3))
@@ -102,51 +103,51 @@ func time2(c *cursor, digits int) clock {
 const temporalText = 26
 
 // date returns a DATE. One with a part that is zero has no place among days.
-func (d *decoder) date(k clock, a *arena) replication.Value {
+func (d *decoder) date(k clock, a *arena.Arena) replication.Value {
 	if d.text {
-		return replication.BytesValue(replication.KindString, appendDate(a.alloc(temporalText)[:0], k))
+		return replication.BytesValue(replication.KindString, appendDate(a.Alloc(temporalText)[:0], k))
 	}
 	if !k.valid() {
 		if d.null {
 			return replication.Null
 		}
-		return replication.InvalidValue(appendDate(a.alloc(temporalText)[:0], k), replication.ReasonZeroDate)
+		return replication.InvalidValue(appendDate(a.Alloc(temporalText)[:0], k), replication.ReasonZeroDate)
 	}
 	return replication.NumValue(replication.KindDate, days(k.year, k.month, k.day))
 }
 
 // datetime returns a DATETIME, which has no zone.
-func (d *decoder) datetime(k clock, a *arena) replication.Value {
+func (d *decoder) datetime(k clock, a *arena.Arena) replication.Value {
 	if d.text {
-		return replication.BytesValue(replication.KindString, appendTime(append(appendDate(a.alloc(temporalText)[:0], k), ' '), k, d.scale))
+		return replication.BytesValue(replication.KindString, appendTime(append(appendDate(a.Alloc(temporalText)[:0], k), ' '), k, d.scale))
 	}
 	if !k.valid() {
 		if d.null {
 			return replication.Null
 		}
-		return replication.InvalidValue(appendTime(append(appendDate(a.alloc(temporalText)[:0], k), ' '), k, d.scale), replication.ReasonZeroDate)
+		return replication.InvalidValue(appendTime(append(appendDate(a.Alloc(temporalText)[:0], k), ' '), k, d.scale), replication.ReasonZeroDate)
 	}
 	return replication.NumValue(replication.KindTimestamp, k.micros())
 }
 
 // timestamp returns a TIMESTAMP, in UTC. Second 0 stands for the zero date.
-func (d *decoder) timestamp(seconds int64, micro int, a *arena) replication.Value {
+func (d *decoder) timestamp(seconds int64, micro int, a *arena.Arena) replication.Value {
 	if seconds == 0 && micro == 0 {
 		return d.zeroTimestamp(a)
 	}
 	if d.text {
 		k := civil(seconds)
 		k.micro = micro
-		return replication.BytesValue(replication.KindString, appendTime(append(appendDate(a.alloc(temporalText)[:0], k), ' '), k, d.scale))
+		return replication.BytesValue(replication.KindString, appendTime(append(appendDate(a.Alloc(temporalText)[:0], k), ' '), k, d.scale))
 	}
 	return replication.NumValue(replication.KindTimestampTZ, seconds*1e6+int64(micro))
 }
 
-func (d *decoder) zeroTimestamp(a *arena) replication.Value {
+func (d *decoder) zeroTimestamp(a *arena.Arena) replication.Value {
 	if d.null {
 		return replication.Null
 	}
-	text := appendTime(append(appendDate(a.alloc(temporalText)[:0], clock{}), ' '), clock{}, d.scale)
+	text := appendTime(append(appendDate(a.Alloc(temporalText)[:0], clock{}), ' '), clock{}, d.scale)
 	if d.text {
 		return replication.BytesValue(replication.KindString, text)
 	}
@@ -154,8 +155,8 @@ func (d *decoder) zeroTimestamp(a *arena) replication.Value {
 }
 
 // time returns a TIME as text: it may be negative and reach beyond 24 hours.
-func (d *decoder) time(k clock, a *arena) replication.Value {
-	out := a.alloc(temporalText)[:0]
+func (d *decoder) time(k clock, a *arena.Arena) replication.Value {
+	out := a.Alloc(temporalText)[:0]
 	if k.negative {
 		out = append(out, '-')
 	}

@@ -7,6 +7,7 @@ import (
 	gomysql "github.com/go-mysql-org/go-mysql/mysql"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // decoder says how the values of one column are read out of a row image of the
@@ -158,7 +159,7 @@ func lengthBytes(size int) int {
 
 // value reads one value that is not NULL. Texts and bytes that need no change
 // alias c's message, which must live as long as the arena.
-func (d *decoder) value(c *cursor, a *arena) replication.Value {
+func (d *decoder) value(c *cursor, a *arena.Arena) replication.Value {
 	switch d.op {
 	case opInt:
 		v := c.uint(d.width)
@@ -217,16 +218,16 @@ func (d *decoder) value(c *cursor, a *arena) replication.Value {
 }
 
 // characters converts text to UTF-8.
-func (d *decoder) characters(b []byte, a *arena, kind replication.Kind) replication.Value {
-	text, isScratch, ok := d.charset.decode(b, a.scratch)
+func (d *decoder) characters(b []byte, a *arena.Arena, kind replication.Kind) replication.Value {
+	text, isScratch, ok := d.charset.decode(b, a.Scratch)
 	if isScratch {
-		a.scratch = text[:0]
+		a.Scratch = text[:0]
 		if ok {
-			text = a.copy(text)
+			text = a.Copy(text)
 		}
 	}
 	if !ok {
-		return replication.InvalidValue(a.copy(appendHex(a.scratch[:0], b)), replication.ReasonForm)
+		return replication.InvalidValue(a.Copy(appendHex(a.Scratch[:0], b)), replication.ReasonForm)
 	}
 	return replication.BytesValue(kind, text)
 }
@@ -243,17 +244,17 @@ func appendHex(out, b []byte) []byte {
 
 // padded fills b up with the zeros that the server leaves out at the end of a
 // BINARY.
-func padded(b []byte, n int, a *arena) []byte {
+func padded(b []byte, n int, a *arena.Arena) []byte {
 	if len(b) >= n {
 		return b
 	}
-	full := a.alloc(n)
+	full := a.Alloc(n)
 	clear(full[copy(full, b):])
 	return full
 }
 
 // set renders the members of a SET, separated by commas.
-func (d *decoder) set(c *cursor, a *arena) replication.Value {
+func (d *decoder) set(c *cursor, a *arena.Arena) replication.Value {
 	members := c.uint(d.width)
 	if bits.Len64(members) > len(d.names) {
 		c.fail()
@@ -266,7 +267,7 @@ func (d *decoder) set(c *cursor, a *arena) replication.Value {
 	if n == 0 {
 		return replication.StringValue(replication.KindString, "")
 	}
-	out := a.alloc(n - 1)[:0]
+	out := a.Alloc(n - 1)[:0]
 	for m := members; m != 0; m &= m - 1 {
 		if len(out) > 0 || m != members {
 			out = append(out, ',')
@@ -277,9 +278,9 @@ func (d *decoder) set(c *cursor, a *arena) replication.Value {
 }
 
 // decodeVector reads little-endian floats of 32 bits.
-func decodeVector(b []byte, a *arena) replication.Value {
+func decodeVector(b []byte, a *arena.Arena) replication.Value {
 	c := cursor{b: b}
-	elems := a.values(len(b) / 4)
+	elems := a.Values(len(b) / 4)
 	for i := range elems {
 		elems[i] = replication.FloatValue(float64(math.Float32frombits(c.u32())))
 	}

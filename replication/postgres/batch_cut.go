@@ -8,8 +8,8 @@ import (
 
 // cut moves the changes from index at on into another batch, with the Position.
 // todo, sorted, lists those that are still incomplete.
-func cut(ctx context.Context, b *batch, at int, todo []hole) (*batch, error) {
-	rest, err := b.pool.get(ctx)
+func cut(ctx context.Context, pool *batchPool, b *batch, at int, todo []hole) (*batch, error) {
+	rest, err := pool.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -20,15 +20,15 @@ func cut(ctx context.Context, b *batch, at int, todo []hole) (*batch, error) {
 		c := moved[i]
 		c.Before, c.After = rest.copyRow(c.Before), rest.copyRow(c.After)
 		if c.Tx != from || to == nil {
-			from, to = c.Tx, rest.arena.transaction()
-			to.ID, to.Commit, to.CommitTime = rest.arena.copy(from.ID), rest.arena.copy(from.Commit), from.CommitTime
+			from, to = c.Tx, rest.Transaction()
+			to.ID, to.Commit, to.CommitTime = rest.Copy(from.ID), rest.Copy(from.Commit), from.CommitTime
 		}
 		c.Tx = to
 		if m := c.Message; m != nil {
-			c.Message = rest.arena.message()
-			*c.Message = replication.Message{Prefix: rest.arena.copy(m.Prefix), Content: rest.arena.copy(m.Content), Transactional: m.Transactional}
+			c.Message = rest.Message()
+			*c.Message = replication.Message{Prefix: rest.Copy(m.Prefix), Content: rest.Copy(m.Content), Transactional: m.Transactional}
 		}
-		rest.add(c, bytes/len(b.Changes))
+		rest.Add(c, bytes/len(b.Changes))
 	}
 	for _, h := range todo {
 		rest.incomplete = append(rest.incomplete, hole{h.at - int32(at), h.whose})
@@ -47,13 +47,13 @@ func (b *batch) copyRow(row []replication.Value) []replication.Value {
 	if row == nil {
 		return nil
 	}
-	c := b.arena.values(len(row))
+	c := b.Values(len(row))
 	for i, v := range row {
 		switch v.Kind() {
 		case replication.KindDecimal, replication.KindString, replication.KindBytes, replication.KindUUID, replication.KindJSON:
-			v = replication.BytesValue(v.Kind(), b.arena.copy(v.Bytes()))
+			v = replication.BytesValue(v.Kind(), b.Copy(v.Bytes()))
 		case replication.KindInvalid:
-			v = replication.InvalidValue(b.arena.copy(v.Bytes()), v.Reason())
+			v = replication.InvalidValue(b.Copy(v.Bytes()), v.Reason())
 		case replication.KindArray:
 			v = replication.ArrayValue(b.copyRow(v.Elems()))
 		default: // the others point to nothing

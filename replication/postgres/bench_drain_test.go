@@ -50,7 +50,7 @@ func BenchmarkDrain(b *testing.B) {
 		if err := w.r.fill(); err != nil {
 			b.Fatal(err)
 		}
-		s.cur = s.pool.tryGet()
+		s.cur = s.pool.TryGet()
 		if err := s.drain(b.Context(), w); err != nil {
 			b.Fatal(err)
 		}
@@ -93,15 +93,15 @@ func BenchmarkInProgress(b *testing.B) {
 		if err := d.enter(80, done.commit, done.time); err != nil {
 			b.Fatal(err)
 		}
-		batch := pool.tryGet()
+		batch := pool.TryGet()
 		for r := p.spools.reader(done.spool); r.fill() == nil; {
 			for body, owned, ok := r.next(); ok; body, owned, ok = r.next() {
 				if err := d.decode(body, owned, batch); err != nil {
 					b.Fatal(err)
 				}
-				if batch.full() {
+				if batch.Full() {
 					batch.Release()
-					batch = pool.tryGet()
+					batch = pool.TryGet()
 				}
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // benchTable has the ten columns of the project's benchmarks.
@@ -42,7 +43,7 @@ func BenchmarkDecodeInsert(b *testing.B) {
 	d := newDecoder(1)
 	d.setRelation(1, benchRelation())
 	pool := newBatchPool(1<<20, 2)
-	batch := pool.tryGet()
+	batch := pool.TryGet()
 	m, start := benchInsert(), begin(200)
 	if err := d.decode(start, false, batch); err != nil {
 		b.Fatal(err)
@@ -53,9 +54,9 @@ func BenchmarkDecodeInsert(b *testing.B) {
 		if err := d.decode(m, false, batch); err != nil {
 			b.Fatal(err)
 		}
-		if batch.full() {
+		if batch.Full() {
 			batch.Release()
-			batch = pool.tryGet()
+			batch = pool.TryGet()
 		}
 	}
 }
@@ -68,13 +69,13 @@ func TestDecodeAllocs(t *testing.T) {
 	m := benchInsert()
 	update := msg('U', uint32(1), 'K', uint16(10), text("1"), 'n', 'n', 'n', 'n', 'n', 'n', 'n', 'n', 'n', 'N')
 	update = append(update, m[6:]...)
-	if err := d.decode(begin(200), false, pool.tryGet()); err != nil {
+	if err := d.decode(begin(200), false, pool.TryGet()); err != nil {
 		t.Fatal(err)
 	}
 	truncate := msg('T', uint32(1), byte(0), uint32(1))
 	fill := func() {
-		batch := pool.tryGet()
-		for !batch.full() {
+		batch := pool.TryGet()
+		for !batch.Full() {
 			for _, x := range []message{m, update, truncate} {
 				if err := d.decode(x, false, batch); err != nil {
 					t.Fatal(err)
@@ -95,12 +96,12 @@ func TestArrayAllocs(t *testing.T) {
 	decoders := []columnDecoder{newColumnDecoder(textArr), newColumnDecoder(array(replication.KindBytes)), newColumnDecoder(array(replication.KindUUID))}
 	texts := []string{`{a,"b \"c\" \\",NULL}`, `{"\\xdeadbeef","\\x"}`, `{6f9619ff-8b86-d011-b42d-00cf4fc964ff,NULL}`}
 	fill := func() {
-		batch := pool.tryGet()
+		batch := pool.TryGet()
 		for range 1000 {
 			for i := range decoders {
-				text := batch.alloc(len(texts[i]))
+				text := batch.Alloc(len(texts[i]))
 				copy(text, texts[i])
-				if _, err := decoders[i].decode(text, &batch.arena); err != nil {
+				if _, err := decoders[i].decode(text, &batch.Arena); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -127,7 +128,7 @@ func BenchmarkText(b *testing.B) {
 		{"text[]", textArr, `{a,"b c",NULL}`},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
-			d, a := newColumnDecoder(tt.col), new(arena)
+			d, a := newColumnDecoder(tt.col), new(arena.Arena)
 			buf := make([]byte, len(tt.text))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -135,8 +136,8 @@ func BenchmarkText(b *testing.B) {
 				if _, err := d.decode(buf, a); err != nil {
 					b.Fatal(err)
 				}
-				if a.used() > 1<<20 {
-					a.reset(1 << 20)
+				if a.Used() > 1<<20 {
+					a.Reset(1 << 20)
 				}
 			}
 		})

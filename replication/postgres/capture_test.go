@@ -57,7 +57,7 @@ func TestCaptured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, b := newDecoder(1), newBatchPool(1<<20, 1).tryGet()
+	d, b := newDecoder(1), newBatchPool(1<<20, 1).TryGet()
 	for len(data) > 0 {
 		n := int(binary.BigEndian.Uint16(data))
 		m := data[2 : 2+n]

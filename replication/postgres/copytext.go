@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 var (
@@ -18,7 +19,7 @@ var (
 // each decoder. (PostgreSQL manual, COPY, "Text Format": columns between tabs,
 // \N is NULL, backslash escapes; the server sends one row a message.) row may
 // be reused afterwards: what the Values borrow is in a.
-func copyRow(row []byte, decoders []columnDecoder, a *arena) ([]replication.Value, int, error) {
+func copyRow(row []byte, decoders []columnDecoder, a *arena.Arena) ([]replication.Value, int, error) {
 	if len(row) == 0 || row[len(row)-1] != '\n' {
 		return nil, 0, errCopyNoEnd
 	}
@@ -29,9 +30,9 @@ func copyRow(row []byte, decoders []columnDecoder, a *arena) ([]replication.Valu
 		}
 		return nil, 0, nil
 	}
-	rest := a.copy(row)
+	rest := a.Copy(row)
 	escapes := bytes.IndexByte(rest, '\\') >= 0
-	vals := a.values(len(decoders))
+	vals := a.Values(len(decoders))
 	for i := range decoders {
 		text := rest
 		tab := bytes.IndexByte(rest, '\t')

@@ -12,6 +12,7 @@ import (
 
 	"cdc/internal/servicetest"
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 var stringColumn = newColumnDecoder(replication.Column{Kind: replication.KindString})
@@ -22,7 +23,7 @@ func copyTexts(row string, n int) ([]string, error) {
 	for i := range decoders {
 		decoders[i] = stringColumn
 	}
-	var a arena
+	var a arena.Arena
 	vals, _, err := copyRow([]byte(row), decoders, &a)
 	texts := make([]string, len(vals))
 	for i, v := range vals {
@@ -58,7 +59,7 @@ func TestCopyRow(t *testing.T) {
 			}
 		}
 	}
-	if vals, _, err := copyRow([]byte("\n"), nil, &arena{}); err != nil || len(vals) != 0 {
+	if vals, _, err := copyRow([]byte("\n"), nil, &arena.Arena{}); err != nil || len(vals) != 0 {
 		t.Errorf("row without columns: %v, %v", vals, err)
 	}
 }
@@ -117,7 +118,7 @@ func FuzzCopyRow(f *testing.F) {
 	f.Add([]byte("\\"))
 	f.Fuzz(func(t *testing.T, row []byte) {
 		before := bytes.Clone(row)
-		var a arena
+		var a arena.Arena
 		vals, column, err := copyRow(row, decoders, &a)
 		if !bytes.Equal(row, before) {
 			t.Error("the input changed")
@@ -185,7 +186,7 @@ func BenchmarkCopyRow(b *testing.B) {
 }
 
 func benchWriter(out chan *batch) *copyWriter {
-	w := &copyWriter{ctx: context.Background(), pool: newBatchPool(defaultBatchBytes, maxBatches), out: out, commit: "0/1", total: new(atomic.Int64)}
+	w := &copyWriter{ctx: context.Background(), pool: newBatchPool(defaultBatchBytes, arena.MaxBatches), out: out, commit: "0/1", total: new(atomic.Int64)}
 	w.begin(&snapshotTable{table: &replication.Table{Schema: "public", Name: "t", Columns: benchColumns}, decoders: benchDecoders()})
 	return w
 }

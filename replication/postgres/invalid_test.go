@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // TestInvalidText has values that no kind can hold: they keep the text that the
@@ -38,7 +39,7 @@ func TestInvalidText(t *testing.T) {
 	}
 	for _, tt := range tests {
 		d := newColumnDecoder(tt.column)
-		v := d.value([]byte(tt.text), new(arena))
+		v := d.value([]byte(tt.text), new(arena.Arena))
 		if tt.why == 0 {
 			if v.Kind() != tt.column.Kind {
 				t.Errorf("%q: %v %v", tt.text, v.Kind(), v)

@@ -286,37 +286,3 @@ func TestWireReader(t *testing.T) {
 		}
 	}
 }
-
-// TestPool lends a bounded number of batches and keeps no large memory.
-func TestPool(t *testing.T) {
-	p := newBatchPool(1<<20, 2)
-	a, b := p.tryGet(), p.tryGet()
-	if p.tryGet() != nil {
-		t.Fatal("a third batch of two")
-	}
-	huge := a.arena.alloc(64 << 20)
-	huge[0] = 1
-	for range 40 {
-		a.arena.alloc(byteBlock / 8)
-		a.arena.values(valueBlock / 8)
-	}
-	if !a.full() || b.full() {
-		t.Error("full is wrong")
-	}
-	a.Release()
-	a.Release() // a second time does nothing
-	<-p.freed
-	if got := p.tryGet(); got != a || p.tryGet() != nil {
-		t.Fatal("the batch does not come back")
-	}
-	if n := a.size(); n != 0 {
-		t.Errorf("a recycled batch has size %d", n)
-	}
-	kept := 0
-	for _, block := range a.arena.bytes.all {
-		kept += len(block)
-	}
-	if kept > 3<<20 {
-		t.Errorf("%d bytes stay", kept)
-	}
-}

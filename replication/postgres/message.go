@@ -92,19 +92,19 @@ func (d *decoder) message(c *cursor, owned bool, b *batch, wire int) error {
 	}
 	if d.messages.match(prefix) {
 		if !owned {
-			prefix, content = b.arena.copy(prefix), b.arena.copy(content)
+			prefix, content = b.Copy(prefix), b.Copy(content)
 		}
-		change.Message = b.arena.message()
+		change.Message = b.Message()
 		*change.Message = replication.Message{Prefix: prefix, Content: content, Transactional: transactional}
 		if transactional {
 			change.Tx = d.transaction(b)
 		} else {
-			change.Tx = b.arena.transaction()
-			text := b.arena.alloc(len("FFFFFFFF/FFFFFFFF"))[:0]
+			change.Tx = b.Transaction()
+			text := b.Alloc(len("FFFFFFFF/FFFFFFFF"))[:0]
 			change.Tx.Commit = slices.Clip(appendLSN(text, lsn))
 			change.Tx.CommitTime = d.clock + pgEpoch
 		}
-		b.add(change, wire)
+		b.Add(change, wire)
 	}
 	if !transactional && !d.open() {
 		d.end = lsn

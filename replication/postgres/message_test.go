@@ -110,12 +110,12 @@ func TestMessageAllocs(t *testing.T) {
 	d.messages = newPrefixes([]string{"a", "outbox.*"})
 	pool := newBatchPool(1<<18, 2)
 	in, not := logical(1, 1, "outbox.orders", strings.Repeat("x", 200)), logical(1, 1, "other", "y")
-	if err := d.decode(begin(200), false, pool.tryGet()); err != nil {
+	if err := d.decode(begin(200), false, pool.TryGet()); err != nil {
 		t.Fatal(err)
 	}
 	fill := func() {
-		batch := pool.tryGet()
-		for !batch.full() {
+		batch := pool.TryGet()
+		for !batch.Full() {
 			for _, m := range []message{in, not} {
 				if err := d.decode(m, false, batch); err != nil {
 					t.Fatal(err)

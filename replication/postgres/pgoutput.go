@@ -254,8 +254,8 @@ func (d *decoder) transaction(b *batch) *replication.Transaction {
 	if b.tx != nil && b.txCommit == d.commit {
 		return b.tx
 	}
-	t := b.arena.transaction()
-	text := b.arena.alloc(len("4294967295") + len("FFFFFFFF/FFFFFFFF"))[:0]
+	t := b.Transaction()
+	text := b.Alloc(len("4294967295") + len("FFFFFFFF/FFFFFFFF"))[:0]
 	t.ID = strconv.AppendUint(text, uint64(d.xid), 10)
 	t.Commit = appendLSN(t.ID[len(t.ID):], d.commit)
 	t.ID = slices.Clip(t.ID)
@@ -301,7 +301,7 @@ func (d *decoder) row(kind byte, c *cursor, owned bool, b *batch, wire int) erro
 		return nil
 	}
 	if !owned {
-		c.b = b.arena.copy(c.b)
+		c.b = b.Copy(c.b)
 	}
 	change := replication.Change{Index: index}
 	part := c.u8()
@@ -344,7 +344,7 @@ func (d *decoder) row(kind byte, c *cursor, owned bool, b *batch, wire int) erro
 			b.incomplete = append(b.incomplete, hole{int32(len(b.Changes)), rel.refetch})
 		}
 	}
-	b.add(change, wire)
+	b.Add(change, wire)
 	return nil
 }
 
@@ -359,7 +359,7 @@ func (d *decoder) tuple(c *cursor, rel *relation, part byte, old []replication.V
 	if c.err != nil {
 		return nil, c.err
 	}
-	vals := b.arena.values(n)
+	vals := b.Values(n)
 	for i := range vals {
 		switch kind := c.u8(); kind {
 		case 't':
@@ -367,7 +367,7 @@ func (d *decoder) tuple(c *cursor, rel *relation, part byte, old []replication.V
 			if c.err != nil {
 				return nil, c.err
 			}
-			v, err := rel.cols[i].decode(text, &b.arena)
+			v, err := rel.cols[i].decode(text, &b.Arena)
 			if err != nil {
 				v = invalid(text, err)
 			}
@@ -417,7 +417,7 @@ func (d *decoder) truncate(c *cursor, b *batch) error {
 			return err
 		}
 		if index, wanted := d.next(rel); wanted {
-			b.add(replication.Change{Op: replication.OpTruncate, Table: rel.table, Tx: d.transaction(b), Index: index}, 4)
+			b.Add(replication.Change{Op: replication.OpTruncate, Table: rel.table, Tx: d.transaction(b), Index: index}, 4)
 		}
 	}
 	return nil

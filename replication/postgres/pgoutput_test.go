@@ -67,7 +67,7 @@ func newTestDecoder() (*decoder, *batch) {
 		{Name: "id", Kind: replication.KindInt, Bits: 64}, {Name: "raw", Kind: replication.KindBytes},
 	}}
 	d.setRelation(3, &relation{table: u, cols: []columnDecoder{newColumnDecoder(u.Columns[0]), newColumnDecoder(u.Columns[1])}})
-	return d, newBatchPool(1<<20, 4).tryGet()
+	return d, newBatchPool(1<<20, 4).TryGet()
 }
 
 func begin(commit uint64) message { return msg('B', commit, uint64(5_000_000), uint32(77)) }
@@ -279,7 +279,7 @@ func FuzzDecode(f *testing.F) {
 	pool := newBatchPool(1<<20, 1)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d := newDecoder(1)
-		b := pool.tryGet()
+		b := pool.TryGet()
 		defer b.Release()
 		for len(data) >= 2 {
 			n := min(int(binary.BigEndian.Uint16(data)), len(data)-2)

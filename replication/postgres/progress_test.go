@@ -56,7 +56,7 @@ func testSpools(dir string, limit int) *spools {
 }
 
 func newDesk(t testing.TB, limit int) *desk {
-	k := &desk{d: newDecoder(100), p: progress{spools: testSpools(t.TempDir(), limit)}, b: newBatchPool(1<<20, 4).tryGet()}
+	k := &desk{d: newDecoder(100), p: progress{spools: testSpools(t.TempDir(), limit)}, b: newBatchPool(1<<20, 4).TryGet()}
 	t.Cleanup(k.p.restart)
 	return k
 }
@@ -422,7 +422,7 @@ func FuzzInProgress(f *testing.F) {
 	seed(streamStart(80, 1), streamStop(), streamAbort(80, 80), logical(0, 300, "a", "b"))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {
-		k := &desk{d: newDecoder(1), p: progress{spools: testSpools(dir, 100)}, b: newBatchPool(1<<20, 1).tryGet()}
+		k := &desk{d: newDecoder(1), p: progress{spools: testSpools(dir, 100)}, b: newBatchPool(1<<20, 1).TryGet()}
 		k.d.messages = newPrefixes([]string{"*"})
 		for len(data) >= 2 {
 			n := min(int(binary.BigEndian.Uint16(data)), len(data)-2)

@@ -56,7 +56,7 @@ func (s *stream) status(w *walConn, now time.Time) error {
 // drain decodes the messages that have arrived, while s.mu is held.
 func (s *stream) drain(ctx context.Context, w *walConn) error {
 	for {
-		if s.cur == nil || s.cur.full() {
+		if s.cur == nil || s.cur.Full() {
 			if err := s.makeRoom(ctx, w); err != nil {
 				return err
 			}
@@ -92,9 +92,9 @@ func (s *stream) drain(ctx context.Context, w *walConn) error {
 func (s *stream) makeRoom(ctx context.Context, w *walConn) error {
 	for {
 		if s.cur == nil {
-			s.cur = s.pool.tryGet()
+			s.cur = s.pool.TryGet()
 		}
-		if s.cur != nil && !s.cur.full() {
+		if s.cur != nil && !s.cur.Full() {
 			return nil
 		}
 		s.inTx = s.dec.open()
@@ -115,7 +115,7 @@ func (s *stream) waitForRoom(ctx context.Context, w *walConn) error {
 	defer timer.Stop()
 	select {
 	case <-s.space:
-	case <-s.pool.freed:
+	case <-s.pool.Freed():
 	case now := <-timer.C:
 		return s.status(w, now)
 	case <-ctx.Done():

@@ -23,6 +23,7 @@ import (
 // it.
 type refetcher struct {
 	cfg     *Config
+	pool    *batchPool // of what does not fit into the batch at hand
 	session *session
 	budget  int // of refetched bytes in one batch
 	// refused returns the refusal that the stream has ended with, if it has; nil
@@ -40,9 +41,9 @@ const (
 	firstRefetchRows = 64
 )
 
-func newRefetcher(cfg *Config) *refetcher {
+func newRefetcher(cfg *Config, pool *batchPool) *refetcher {
 	return &refetcher{
-		cfg: cfg, session: newSession(cfg), budget: 4 * cfg.BatchBytes, rows: firstRefetchRows,
+		cfg: cfg, pool: pool, session: newSession(cfg), budget: 4 * cfg.BatchBytes, rows: firstRefetchRows,
 		last: map[string]int{}, warned: map[string]bool{},
 	}
 }
@@ -71,7 +72,7 @@ func (r *refetcher) fill(ctx context.Context, b *batch) (rest *batch, err error)
 	spent := 0
 	for len(todo) > 0 {
 		if spent >= r.budget {
-			if rest, err = cut(ctx, b, int(todo[0].at), todo); err != nil {
+			if rest, err = cut(ctx, r.pool, b, int(todo[0].at), todo); err != nil {
 				return nil, err
 			}
 			break

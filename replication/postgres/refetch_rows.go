@@ -183,7 +183,7 @@ func (r *refetcher) readGroup(ctx context.Context, conn *pgconn.PgConn, b *batch
 				continue
 			}
 			read += len(text)
-			v := decoders[h].value(b.arena.copy(text), &b.arena)
+			v := decoders[h].value(b.Copy(text), &b.Arena)
 			if v.Kind() == replication.KindInvalid && v.Reason() == replication.ReasonForm {
 				result.Close()
 				return read, left, errOtherShape

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // bigSQL is a value that is stored out of line: 8,000 bytes that do not
@@ -146,7 +147,7 @@ func TestRefetchVisible(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRefetcher(&complete)
+	r := newRefetcher(&complete, newBatchPool(1<<20, 4))
 	defer r.close(context.Background())
 	b, tx := d.invisible(ctx)
 	done := make(chan error, 1)
@@ -217,7 +218,7 @@ func TestVisibleEnded(t *testing.T) {
 	} {
 		d.exec(`TRUNCATE t`)
 		b, tx := d.invisible(ctx)
-		r := newRefetcher(&complete)
+		r := newRefetcher(&complete, newBatchPool(1<<20, 4))
 		s := &stream{done: make(chan struct{}), err: test.ended, held: b, streamConfig: streamConfig{refetch: func(ctx context.Context, b *batch) error {
 			_, err := r.fill(ctx, b)
 			return err
@@ -266,7 +267,7 @@ func (d *testDB) invisible(ctx context.Context) (*batch, pgx.Tx) {
 		t.Fatal(err)
 	}
 
-	b, err := newBatchPool(1<<20, 4).get(ctx)
+	b, err := newBatchPool(1<<20, 4).Get(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +276,7 @@ func (d *testDB) invisible(ctx context.Context) (*batch, pgx.Tx) {
 		{Name: "n", Kind: replication.KindInt, Bits: 32, TypeName: "integer"},
 		{Name: "big", Kind: replication.KindString, TypeName: "text"},
 	}}
-	b.add(replication.Change{
+	b.Add(replication.Change{
 		Op: replication.OpUpdate, Table: table, Tx: &replication.Transaction{ID: []byte(xid)},
 		After: []replication.Value{replication.IntValue(1), replication.IntValue(2), replication.Unchanged},
 	}, 10)
@@ -475,7 +476,7 @@ func TestValueText(t *testing.T) {
 				return err
 			}
 			decoder := newColumnDecoder(col)
-			var a arena
+			var a arena.Arena
 			v, err := decoder.decode([]byte(test.text), &a)
 			if err != nil {
 				return err

@@ -253,7 +253,7 @@ func (s *snapshot) read(ctx context.Context, cfg *Config, pool *batchPool, out c
 			"elapsed", time.Since(w.began).Round(time.Millisecond))
 	}
 	if w.b == nil {
-		return pool.get(ctx)
+		return pool.Get(ctx)
 	}
 	return w.b, nil
 }
@@ -296,13 +296,13 @@ func (w *copyWriter) open() error {
 	if w.b != nil {
 		return nil
 	}
-	b, err := w.pool.get(w.ctx)
+	b, err := w.pool.Get(w.ctx)
 	if err != nil {
 		return err
 	}
 	w.b = b
-	w.tx = b.transaction()
-	commit := b.alloc(len(w.commit))
+	w.tx = b.Transaction()
+	commit := b.Alloc(len(w.commit))
 	copy(commit, w.commit)
 	w.tx.Commit, w.tx.CommitTime = commit, w.taken
 	return nil
@@ -316,7 +316,7 @@ func (w *copyWriter) truncate() error {
 	if err := w.open(); err != nil {
 		return err
 	}
-	w.b.add(replication.Change{Op: replication.OpTruncate, Table: w.st.table, Tx: w.tx, Index: w.index}, 4)
+	w.b.Add(replication.Change{Op: replication.OpTruncate, Table: w.st.table, Tx: w.tx, Index: w.index}, 4)
 	w.index++
 	return nil
 }
@@ -325,11 +325,11 @@ func (w *copyWriter) Write(row []byte) (int, error) {
 	if err := w.open(); err != nil {
 		return 0, err
 	}
-	after, column, err := copyRow(row, w.st.decoders, &w.b.arena)
+	after, column, err := copyRow(row, w.st.decoders, &w.b.Arena)
 	if err != nil {
 		return 0, &rowError{copyError(w.st.table, w.rows+1, column, err)}
 	}
-	w.b.add(replication.Change{Op: replication.OpRead, Table: w.st.table, After: after, Tx: w.tx, Index: w.index}, len(row))
+	w.b.Add(replication.Change{Op: replication.OpRead, Table: w.st.table, After: after, Tx: w.tx, Index: w.index}, len(row))
 	w.index++
 	w.rows++
 	w.bytes += int64(len(row))
@@ -337,7 +337,7 @@ func (w *copyWriter) Write(row []byte) (int, error) {
 		w.sent = w.rows
 		w.report(false)
 	}
-	if w.b.full() {
+	if w.b.Full() {
 		select {
 		case w.out <- w.b:
 			w.b = nil

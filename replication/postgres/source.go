@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // Source is an open source. It is a replication.Source.
@@ -70,7 +71,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 	}
 	s := &Source{
 		cfg:  cfg,
-		pool: newBatchPool(cfg.BatchBytes, maxBatches),
+		pool: newBatchPool(cfg.BatchBytes, arena.MaxBatches),
 		out:  make(chan *batch, 1), // the opening one must not wait: the snapshot's transaction holds locks
 	}
 	s.catalog = newCatalog(newSession(&s.cfg))
@@ -79,7 +80,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 		s.catalog.s.close(context.WithoutCancel(ctx))
 		return nil, err
 	}
-	s.refetch, s.monitor = newRefetcher(&s.cfg), newMonitor(&s.cfg)
+	s.refetch, s.monitor = newRefetcher(&s.cfg, s.pool), newMonitor(&s.cfg)
 	s.monitor.absentTables = func(ctx context.Context, conn *pgx.Conn, tables []TableConfig) error {
 		s.mu.Lock()
 		stream := s.stream
@@ -165,7 +166,7 @@ func (s *Source) readSnapshot(st *start) error {
 // open hands out the Position of a start that has read nothing yet, and waits
 // until it is saved if that must be.
 func (s *Source) open(st *start) error {
-	b, err := s.pool.get(s.ctx)
+	b, err := s.pool.Get(s.ctx)
 	if err != nil {
 		return err
 	}
@@ -208,7 +209,7 @@ func (s *Source) Next(ctx context.Context) (*replication.Batch, error) {
 		}
 		return nil, err
 	}
-	return &b.Batch, nil
+	return &b.Batch.Batch, nil
 }
 
 func (s *Source) next(ctx context.Context) (*batch, error) {
@@ -228,7 +229,7 @@ func (s *Source) next(ctx context.Context) (*batch, error) {
 			return nil, s.snapErr
 		}
 		if s.first.announce && !s.announced {
-			b, err := s.pool.get(ctx)
+			b, err := s.pool.Get(ctx)
 			if err != nil {
 				return nil, err
 			}

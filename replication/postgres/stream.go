@@ -205,7 +205,7 @@ func (s *stream) worth(now time.Time) bool {
 	case b == nil:
 		return false
 	case len(b.Changes) > 0:
-		return b.whole > 0 || !s.inTx || b.size() >= handOver || b.full() || s.err != nil
+		return b.whole > 0 || !s.inTx || b.Size() >= handOver || b.Full() || s.err != nil
 	}
 	return b.end > s.handed &&
 		(s.prompt || s.partly || now.Sub(s.handedAt) >= idleInterval || b.end-s.handed >= idleBytes)

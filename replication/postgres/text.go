@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 // columnDecoder turns PostgreSQL's text output of one column's type into
@@ -31,7 +32,7 @@ func newColumnDecoder(c replication.Column) columnDecoder {
 
 // value is decode, but a text that has no place in the column's kind becomes a
 // KindInvalid with it.
-func (d *columnDecoder) value(text []byte, a *arena) replication.Value {
+func (d *columnDecoder) value(text []byte, a *arena.Arena) replication.Value {
 	v, err := d.decode(text, a)
 	if err != nil {
 		return invalid(text, err)
@@ -57,7 +58,7 @@ func invalid(text []byte, err error) replication.Value {
 // live as long as a: decode may overwrite it (bytea, uuid and the elements of
 // an array are decoded in place), so it is decoded once. After an error text is
 // what it was. The error shows the text but not the column.
-func (d *columnDecoder) decode(text []byte, a *arena) (replication.Value, error) {
+func (d *columnDecoder) decode(text []byte, a *arena.Arena) (replication.Value, error) {
 	switch d.kind {
 	case replication.KindString, replication.KindJSON:
 		return replication.BytesValue(d.kind, text), nil
@@ -104,10 +105,10 @@ func (d *columnDecoder) decode(text []byte, a *arena) (replication.Value, error)
 			return replication.UintValue(u), nil
 		}
 	case replication.KindArray:
-		a.text = append(a.text[:0], text...) // whose elements are decoded in place
+		a.Scratch = append(a.Scratch[:0], text...) // whose elements are decoded in place
 		v, err := d.decodeArray(text, a)
 		if err != nil {
-			copy(text, a.text)
+			copy(text, a.Scratch)
 			return replication.Value{}, badText(d, text, err)
 		}
 		return v, nil
@@ -264,15 +265,15 @@ func decodeUUID(b []byte) ([]byte, bool) {
 
 // decodeArray parses array_out's form of one dimension: {a,"b c",NULL}. The
 // elements are unquoted in place.
-func (d *columnDecoder) decodeArray(text []byte, a *arena) (replication.Value, error) {
+func (d *columnDecoder) decodeArray(text []byte, a *arena.Arena) (replication.Value, error) {
 	if len(text) > 0 && text[0] == '[' {
 		return replication.Value{}, errBounds
 	}
 	if len(text) < 2 || text[0] != '{' || text[len(text)-1] != '}' {
 		return replication.Value{}, errSyntax
 	}
-	elems := a.elems[:0]
-	defer func() { a.elems = elems }()
+	elems := a.Elems[:0]
+	defer func() { a.Elems = elems }()
 	body := text[1 : len(text)-1]
 	for i := 0; len(body) > 0; {
 		if i == len(body) {
@@ -320,7 +321,7 @@ func (d *columnDecoder) decodeArray(text []byte, a *arena) (replication.Value, e
 		}
 		i++
 	}
-	vals := a.values(len(elems))
+	vals := a.Values(len(elems))
 	copy(vals, elems)
 	return replication.ArrayValue(vals), nil
 }

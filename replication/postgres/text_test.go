@@ -18,11 +18,12 @@ import (
 
 	"cdc/internal/servicetest"
 	"cdc/replication"
+	"cdc/replication/arena"
 )
 
 func decodeText(c replication.Column, text string) (replication.Value, error) {
 	d := newColumnDecoder(c)
-	return d.decode([]byte(text), new(arena))
+	return d.decode([]byte(text), new(arena.Arena))
 }
 
 func col(kind replication.Kind, bits ...uint8) replication.Column {
@@ -385,7 +386,7 @@ func FuzzText(f *testing.F) {
 		v, err := decodeText(c, string(text))
 		if err != nil {
 			d := newColumnDecoder(c)
-			if v := d.value(bytes.Clone(text), new(arena)); v.Kind() != replication.KindInvalid || !bytes.Equal(v.Bytes(), text) {
+			if v := d.value(bytes.Clone(text), new(arena.Arena)); v.Kind() != replication.KindInvalid || !bytes.Equal(v.Bytes(), text) {
 				t.Fatalf("%q is kept as %s %q", text, v.Kind(), v.Bytes())
 			}
 			return
