@@ -122,7 +122,12 @@ func (m *MySQL) command(ctx context.Context, data string, args ...string) (*exec
 	case m.Version == MySQL80:
 		program, base = "bin/mysqld", ""
 	}
-	all := []string{"--no-defaults", "--basedir=" + filepath.Join(m.soft, base), "--datadir=" + data}
+	// One of its own: MariaDB cleans it up at its start, of others' tables, too.
+	tmp := filepath.Join(filepath.Dir(data), "tmp")
+	if err := os.MkdirAll(tmp, 0o755); err != nil {
+		return nil, err
+	}
+	all := []string{"--no-defaults", "--basedir=" + filepath.Join(m.soft, base), "--datadir=" + data, "--tmpdir=" + tmp}
 	if os.Getuid() == 0 {
 		all = append(all, "--user=root")
 	}
