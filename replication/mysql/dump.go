@@ -15,16 +15,36 @@ import (
 	"cdc/replication"
 )
 
-// prepareDump verifies that the server has everything from a place on, and asks
-// it to send the log. Afterwards the connection is for reading only.
-func (c *Config) prepareDump(ctx context.Context, conn *conn, from *place) error {
+// prepareDump verifies that the server is as it must be and has everything from
+// a place on, and asks it to send the log. Afterwards the connection is for
+// reading only.
+func (c *Config) prepareDump(ctx context.Context, conn *conn, from *place) (s serverInfo, err error) {
 	if err := c.takeID(ctx, conn); err != nil {
-		return err
+		return s, err
 	}
-	if err := c.verifyPlace(ctx, conn, from); err != nil {
-		return err
+	if s, err = readServer(ctx, conn); err != nil {
+		return s, err
 	}
-	return conn.within(ctx, queryTimeout, func() error { return c.dump(conn, from) })
+	if err := c.judgeAgain(&s); err != nil {
+		return s, err
+	}
+	if err := c.verifyPlace(ctx, conn, &s, from); err != nil {
+		return s, err
+	}
+	return s, conn.within(ctx, queryTimeout, func() error { return c.dump(conn, from) })
+}
+
+// judgeAgain refuses a server of which the log would not have all changes. At
+// the start inspect has seen to that; this connection may be to another host, or
+// the settings may be other ones by now.
+func (c *Config) judgeAgain(s *serverInfo) error {
+	i := inspection{cfg: c, server: *s}
+	if i.judgeServer() {
+		for _, t := range c.Tables {
+			i.judgeDatabase(t.Schema)
+		}
+	}
+	return i.refusal()
 }
 
 // takeID makes sure that nobody else reads under our server id: the server ends
@@ -76,24 +96,20 @@ func (c *Config) giveUpID(connection uint32) {
 }
 
 // verifyPlace refuses a place from which the server cannot send everything.
-func (c *Config) verifyPlace(ctx context.Context, conn *conn, from *place) error {
-	s, err := readServer(ctx, conn)
-	if err != nil {
+func (c *Config) verifyPlace(ctx context.Context, conn *conn, s *serverInfo, from *place) error {
+	if err := c.verifyWitness(ctx, conn, s, &from.seen); err != nil {
 		return err
-	}
-	if s.mariadb != (c.Flavor == MariaDB) {
-		return refuseFlavor(c, &s)
 	}
 	switch from.form {
 	case placeGTID:
 		if s.form != placeGTID {
 			return refuse("the position is a set of GTIDs, and gtid_mode of the server is "+s.vars["gtid_mode"], "set gtid_mode = ON on the server, or begin again with a new snapshot: cdc drop", nil)
 		}
-		return c.verifyGTIDs(ctx, conn, &s, from)
+		return c.verifyGTIDs(ctx, conn, s, from)
 	case placeMaria:
-		return c.verifyMaria(ctx, conn, &s, from)
+		return c.verifyMaria(ctx, conn, s, from)
 	default:
-		return c.verifyFile(ctx, conn, &s, from)
+		return c.verifyFile(ctx, conn, s, from)
 	}
 }
 
@@ -122,6 +138,9 @@ func (c *Config) verifyGTIDs(ctx context.Context, conn *conn, s *serverInfo, fro
 			// It may be about to make them visible: the log is sent before that.
 			return fmt.Errorf("%w: the position holds transactions %s that the server numbered itself and does not have", errBehind, ahead)
 		}
+	}
+	if extra.covers(&from.mysql) {
+		return c.refusePurged(fmt.Sprintf("the server has none of the transactions that were read (%s): it is not one that replicates with the one before", from), nil)
 	}
 	c.Logger.Warn("the server does not have all transactions that were read: another server's last ones did not reach it, or not yet", "transactions", ahead)
 	return nil
@@ -217,17 +236,9 @@ func refuseFlavor(c *Config, s *serverInfo) error {
 // source, "rpl_source.cc"; MariaDB's documentation, "Replication Protocol".
 func (c *Config) dump(conn *conn, from *place) error {
 	id := sha256.Sum256([]byte("cdc " + c.Name + strconv.Itoa(int(c.ServerID))))
-	settings := []string{
-		fmt.Sprintf("SET @master_heartbeat_period = %d, @source_heartbeat_period = %[1]d", heartbeat.Nanoseconds()),
-		"SET @master_binlog_checksum = 'NONE', @source_binlog_checksum = 'NONE'",
-	}
-	switch c.Flavor {
-	case MariaDB:
-		settings = append(settings, "SET @mariadb_slave_capability = 4, @slave_gtid_strict_mode = 0, @slave_gtid_ignore_duplicates = 0",
-			"SET @slave_connect_state = "+sqlString(from.String()))
-	default:
-		uuid := fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:16])
-		settings = append(settings, "SET @slave_uuid = "+sqlString(uuid)+", @replica_uuid = "+sqlString(uuid))
+	settings := c.dumpSettings(fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:16]))
+	if c.Flavor == MariaDB {
+		settings = append(settings, "SET @slave_connect_state = "+sqlString(from.String()))
 	}
 	for _, sql := range settings {
 		if _, err := conn.Execute(sql); err != nil {
@@ -264,6 +275,23 @@ func (c *Config) dump(conn *conn, from *place) error {
 		return fmt.Errorf("ask for the log: %w", err)
 	}
 	return nil
+}
+
+// dumpSettings are the statements that say how the log is to be sent. uuid is
+// what a reader of MySQL's calls itself, beside its server id; "" for one that
+// only looks.
+func (c *Config) dumpSettings(uuid string) []string {
+	settings := []string{
+		fmt.Sprintf("SET @master_heartbeat_period = %d, @source_heartbeat_period = %[1]d", heartbeat.Nanoseconds()),
+		"SET @master_binlog_checksum = 'NONE', @source_binlog_checksum = 'NONE'",
+	}
+	switch {
+	case c.Flavor == MariaDB:
+		settings = append(settings, "SET @mariadb_slave_capability = 4, @slave_gtid_strict_mode = 0, @slave_gtid_ignore_duplicates = 0")
+	case uuid != "":
+		settings = append(settings, "SET @slave_uuid = "+sqlString(uuid)+", @replica_uuid = "+sqlString(uuid))
+	}
+	return settings
 }
 
 // register makes the source appear in SHOW REPLICAS.

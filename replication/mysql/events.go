@@ -40,6 +40,7 @@ type reader struct {
 		count uint64
 	}
 
+	server   string // whose log it is: serverInfo.identity
 	file     string // of the next event
 	offset   uint64 // and where it begins
 	checksum bool
@@ -71,6 +72,7 @@ type transaction struct {
 	index  uint64
 	pass   uint64 // changes to pass over: they were handed out already
 	serial uint64
+	sum    uint32 // eventSum of its begin; 0 when it is not known where it stands
 }
 
 // maxPlans bounds the table maps that are remembered.
@@ -89,6 +91,14 @@ func (r *reader) restart() {
 	r.file, r.offset = r.done.file, r.done.offset
 	r.checksum = false
 	clear(r.tables)
+}
+
+// use says whose log comes next.
+func (r *reader) use(server *serverInfo) {
+	r.server = server.identity()
+	if r.shapes.use(server) {
+		clear(r.plans)
+	}
 }
 
 const eventHeader = 19
@@ -181,12 +191,8 @@ func (r *reader) dispatch(ctx context.Context, h header, body []byte, start uint
 		return r.query(ctx, h, body)
 	case gorepl.XA_PREPARE_LOG_EVENT:
 		return r.commit() // of which the rows were refused
-	case gorepl.GTID_EVENT, gorepl.ANONYMOUS_GTID_EVENT:
-		return r.gtid(h, body, start)
-	case gorepl.GTID_TAGGED_LOG_EVENT:
-		return r.gtidTagged(body, start)
-	case gorepl.MARIADB_GTID_EVENT:
-		return r.gtidMaria(h, body, start)
+	case gorepl.GTID_EVENT, gorepl.ANONYMOUS_GTID_EVENT, gorepl.GTID_TAGGED_LOG_EVENT, gorepl.MARIADB_GTID_EVENT:
+		return r.transactionBegins(h, body, start)
 	case gorepl.FORMAT_DESCRIPTION_EVENT:
 		return r.format(body)
 	case gorepl.ROTATE_EVENT:
@@ -249,6 +255,22 @@ func sameBase(a, b string) bool {
 		}
 	}
 	return true
+}
+
+// transactionBegins reads the event that begins a transaction.
+func (r *reader) transactionBegins(h header, body []byte, start uint64) (err error) {
+	switch h.kind {
+	case gorepl.GTID_TAGGED_LOG_EVENT:
+		err = r.gtidTagged(body, start)
+	case gorepl.MARIADB_GTID_EVENT:
+		err = r.gtidMaria(h, body, start)
+	default:
+		err = r.gtid(h, body, start)
+	}
+	if err == nil && h.end != 0 {
+		r.tx.sum = eventSum(h, body)
+	}
+	return err
 }
 
 // gtid reads what begins every transaction of MySQL: MySQL source, "Gtid_event".
@@ -366,6 +388,10 @@ func (r *reader) commit() error {
 		if r.offset <= 0xffffffff {
 			r.done.file, r.done.offset = r.file, r.offset
 		}
+	}
+	// What lies beyond 4 GiB cannot be asked for.
+	if id := &r.tx.id; r.tx.sum != 0 && r.server != "" && id.offset <= 0xffffffff {
+		r.done.seen = witness{server: r.server, file: id.file, offset: id.offset, sum: r.tx.sum}
 	}
 	r.tx = transaction{}
 	clear(r.tables)

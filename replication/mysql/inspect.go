@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"cdc/replication"
 )
@@ -21,6 +22,7 @@ type inspection struct {
 
 	findings []replication.Finding
 	purged   error // the log from the checkpoint on is gone
+	wait     bool  // for a server that has not come as far as the checkpoint, before its log counts as gone
 }
 
 func (i *inspection) add(level replication.Level, subject, problem, remedy string) {
@@ -49,8 +51,8 @@ func (i *inspection) refusal() error {
 // inspect reads everything. An error is about the reading itself, what is wrong
 // with the things read stands in the findings. It stops early when the later
 // things make no sense.
-func inspect(ctx context.Context, cfg *Config, s *session) (*inspection, error) {
-	i := &inspection{cfg: cfg}
+func inspect(ctx context.Context, cfg *Config, s *session, wait bool) (*inspection, error) {
+	i := &inspection{cfg: cfg, wait: wait && cfg.OnPurged == OnPurgedSnapshot}
 	if cfg.From != "" {
 		pos, err := parsePosition(cfg.From)
 		if err != nil {
@@ -170,8 +172,7 @@ func (i *inspection) inspectTable(ctx context.Context, s *session, charsets *cha
 		}
 		return fmt.Errorf("read table %s: %w", t, err)
 	}
-	if listed(i.server.skipDB, t.Schema) || i.server.doDB != "" && !listed(i.server.doDB, t.Schema) {
-		bad(fmt.Sprintf("the server does not log changes in database %q", t.Schema), "start it without --binlog-ignore-db and --binlog-do-db that leave it out")
+	if !i.judgeDatabase(t.Schema) {
 		return nil
 	}
 	sh := newShapes(i.cfg, s, &i.server)
@@ -200,6 +201,15 @@ func (i *inspection) inspectTable(ctx context.Context, s *session, charsets *cha
 	return nil
 }
 
+// judgeDatabase reports whether the server logs what happens in a database.
+func (i *inspection) judgeDatabase(schema string) bool {
+	if listed(i.server.skipDB, schema) || i.server.doDB != "" && !listed(i.server.doDB, schema) {
+		i.add(replication.LevelError, "server", fmt.Sprintf("the server does not log changes in database %q", schema), "start it without --binlog-ignore-db and --binlog-do-db that leave it out")
+		return false
+	}
+	return true
+}
+
 func listed(list, name string) bool { return slices.Contains(strings.Split(list, ","), name) }
 
 // inspectCascades warns of changes that InnoDB makes by itself: before MySQL
@@ -221,18 +231,48 @@ func (i *inspection) inspectCascades(ctx context.Context, s *session, t TableCon
 	return nil
 }
 
+// waitForLog waits until the server has come as far as a place, or its log
+// counts as gone: a server that crashed may have lost its last transactions for
+// good, one that takes over may be about to get them.
+func (c *Config) waitForLog(ctx context.Context, conn *conn, from *place, behind error) error {
+	c.Logger.Warn("waiting for the server", "reason", behind, "at_most", c.IDWait)
+	for deadline := time.Now().Add(c.IDWait); time.Now().Before(deadline); {
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		s, err := readServer(ctx, conn)
+		if err == nil {
+			err = c.verifyPlace(ctx, conn, &s, from)
+		}
+		if !errors.Is(err, errBehind) {
+			return err
+		}
+	}
+	return c.explain(behind, from)
+}
+
 // inspectPlace looks whether the log from the checkpoint on is there.
 func (i *inspection) inspectPlace(ctx context.Context) error {
-	if i.from == nil {
-		i.ok("log", "ends at %s", &i.server.end)
-		return nil
-	}
 	conn, err := i.cfg.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.end()
-	err = i.cfg.verifyPlace(ctx, conn, &i.from.place)
+	server, err := readServer(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if i.from == nil {
+		i.ok("log", "ends at %s", &i.server.end)
+		i.server.end.seen, err = i.cfg.witnessNow(ctx, conn, &server)
+		return err
+	}
+	err = i.cfg.verifyPlace(ctx, conn, &server, &i.from.place)
+	if errors.Is(err, errBehind) && i.wait {
+		err = i.cfg.waitForLog(ctx, conn, &i.from.place, err)
+	}
 	switch {
 	case isPurged(err):
 		i.purged = err

@@ -18,6 +18,7 @@ type place struct {
 	file   string
 	offset uint64
 	server string // the server_uuid that file and offset belong to
+	seen   witness
 }
 
 type placeForm uint8

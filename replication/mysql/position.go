@@ -20,6 +20,9 @@ import (
 //	{"gtid_set":"3e11fa47-…:1-77","tables":{"app.orders":"done"}}
 //	{"gtid_pos":"0-1-77","tables":{"app.orders":"done"}}
 //	{"file":"binlog.000007:4711","server":"3e11fa47-…","tables":{"app.orders":"done"}}
+//
+// each with "seen":"3e11fa47-…/binlog.000007:4480:9f86d081", the witness, behind the
+// place once there is one.
 type position struct {
 	place place
 	// tables holds, by tableKey, what is known of the snapshot of a table. One
@@ -63,6 +66,7 @@ type positionJSON struct {
 	GTIDPos *string           `json:"gtid_pos,omitempty"`
 	File    *string           `json:"file,omitempty"`
 	Server  string            `json:"server,omitempty"`
+	Seen    string            `json:"seen,omitempty"`
 	Tables  map[string]string `json:"tables,omitempty"`
 }
 
@@ -85,6 +89,11 @@ func parsePosition(p replication.Position) (pos position, err error) {
 	}
 	if err != nil {
 		return pos, fmt.Errorf("read position %q: %w", string(p), err)
+	}
+	if j.Seen != "" {
+		if pos.place.seen, err = parseWitness(j.Seen); err != nil {
+			return pos, fmt.Errorf("read position %q: %w", string(p), err)
+		}
 	}
 	pos.tables = make(map[string]tableMark, len(j.Tables))
 	for name, text := range j.Tables {
@@ -139,16 +148,19 @@ func newPositionText(tables map[string]tableMark) positionText {
 
 // at returns the text of the position at a place.
 func (t positionText) at(p *place) replication.Position {
-	head := ""
+	head, seen := "", ""
 	switch p.form {
 	case placeGTID:
-		head = `{"gtid_set":"`
+		head = `{"gtid_set":"` + p.String()
 	case placeMaria:
-		head = `{"gtid_pos":"`
+		head = `{"gtid_pos":"` + p.String()
 	case placeFile:
-		return replication.Position(`{"file":"` + p.String() + `","server":"` + p.server + t.tail)
+		head = `{"file":"` + p.String() + `","server":"` + p.server
+	}
+	if p.seen.server != "" {
+		seen = `","seen":"` + p.seen.String()
 	}
 	// None of the forms holds a character that JSON escapes: the name of a log
 	// file with one is refused (see readServer).
-	return replication.Position(head + p.String() + t.tail)
+	return replication.Position(head + seen + t.tail)
 }

@@ -252,26 +252,81 @@ func TestAnotherServer(t *testing.T) {
 	wantRows(t, openSource(t, cfg).take(1), "insert t  > 3")
 }
 
-// TestReset: a server that numbers its transactions anew would pass for one that
-// has sent them already.
+// TestReset: a server that numbers its transactions, or its files, anew would
+// pass for one that has sent them already, also when its new log has grown past
+// the saved position.
 func TestReset(t *testing.T) {
 	t.Parallel()
-	for version, reset := range map[string]string{services.MySQL9: "RESET BINARY LOGS AND GTIDS", services.MariaDB118: "RESET MASTER"} {
-		t.Run(version, func(t *testing.T) {
+	for _, c := range []struct {
+		name, version, reset string
+		settings             map[string]string
+	}{
+		{"GTID", services.MySQL9, "RESET BINARY LOGS AND GTIDS", nil},
+		{"domains", services.MariaDB118, "RESET MASTER", nil},
+		{"file", services.MySQL80, "RESET MASTER", map[string]string{"gtid-mode": "OFF", "enforce-gtid-consistency": "OFF"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			server := ownServer(t, version, nil)
+			server := ownServer(t, c.version, c.settings)
 			cfg, exec := configAt(t, ownDatabase(t, server), "t")
-			exec("CREATE TABLE t (id INT PRIMARY KEY)")
+			cfg.IDWait = time.Second
+			exec(c.reset, "CREATE TABLE t (id INT PRIMARY KEY, s VARCHAR(3000))")
 			r := openSource(t, cfg)
-			exec("INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)")
+			fresh := r.first()
+			exec("INSERT INTO t VALUES (1, '')", "INSERT INTO t VALUES (2, '')")
 			r.take(2)
+			read := r.pos
 			r.close()
-			exec(reset, "INSERT INTO t VALUES (3)")
-			cfg.From, cfg.IDWait = r.pos, time.Second
-			if findings := fmt.Sprint(Check(t.Context(), cfg)); !strings.Contains(findings, "has not come as far") {
-				t.Errorf("check finds %s", findings)
+			// The server itself may start anew.
+			if err := server.Stop(t.Context()); err != nil {
+				t.Fatal(err)
 			}
-			wantRefusal(t, openSource(t, cfg).fails(), "its log was reset", "new snapshot")
+			if _, err := server.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			_, exec = configAt(t, server.Address()+"app")
+			cfg.From = read
+			r = openSource(t, cfg)
+			exec("INSERT INTO t VALUES (3, '')")
+			wantRows(t, r.take(1), `insert t  > 3 ""`)
+			read = r.pos
+			r.close()
+
+			// The log begins anew and has not come as far, then it has.
+			exec(c.reset, "DELETE FROM t", "INSERT INTO t VALUES (10, '')")
+			for name, pos := range map[string]replication.Position{"before the first change": fresh, "after changes": read} {
+				cfg.From = pos
+				_, err := Open(t.Context(), cfg)
+				wantRefusal(t, err, "was reset", "new snapshot")
+				if findings := fmt.Sprint(Check(t.Context(), cfg)); !strings.Contains(findings, "was reset") {
+					t.Errorf("%s: check finds %s", name, findings)
+				}
+			}
+			for i := range 20 {
+				exec(fmt.Sprintf("INSERT INTO t VALUES (%d, REPEAT('x', 3000))", 100+i))
+			}
+			exec("DELETE FROM t WHERE id > 10", "FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
+			_, err := Open(t.Context(), cfg)
+			wantRefusal(t, err, "was reset", "new snapshot")
+			cfg.OnPurged = OnPurgedSnapshot
+			r = openSource(t, cfg)
+			wantRows(t, r.take(1), `read t  > 10 ""`)
+			exec("INSERT INTO t VALUES (11, '')")
+			wantRows(t, r.take(1), `insert t  > 11 ""`)
 		})
 	}
+}
+
+// first returns the first Position.
+func (r *reading) first() replication.Position {
+	r.t.Helper()
+	for r.pos == "" {
+		b, err := r.s.Next(r.t.Context())
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.pos = b.Position
+		b.Release()
+	}
+	return r.pos
 }

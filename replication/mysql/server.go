@@ -15,6 +15,7 @@ type serverInfo struct {
 	vars    map[string]string // system variables, by name
 	form    placeForm
 	end     place // all transactions that have committed lie before it
+	file    string // of the log, that is written to
 	doDB    string
 	skipDB  string
 }
@@ -94,7 +95,7 @@ func (s *serverInfo) readEnd(ctx context.Context, from asker) error {
 		return fmt.Errorf("read the end of the log: %s says nothing", status)
 	}
 	file, offset := rows[0][0].text, rows[0][1].text
-	s.doDB, s.skipDB = rows[0][2].text, rows[0][3].text
+	s.file, s.doDB, s.skipDB = file, rows[0][2].text, rows[0][3].text
 	if strings.ContainsAny(file, "\"\\:") {
 		return refuse(fmt.Sprintf("the log's file name %q has a character that is not supported", file), "choose another --log-bin", nil)
 	}

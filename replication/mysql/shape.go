@@ -46,6 +46,17 @@ func newShapes(cfg *Config, s *session, server *serverInfo) *shapes {
 	return &shapes{cfg: cfg, session: s, charsets: newCharsets(s), server: server, latest: map[string]*plan{}, special: map[string]hints{}}
 }
 
+// use takes what is known of the server from another one, or from the same one
+// later. It returns true when plans that were made before may be wrong.
+func (s *shapes) use(server *serverInfo) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	const image = "binlog_row_image"
+	other := server.number != s.server.number || server.vars[image] != s.server.vars[image]
+	s.server = server
+	return other
+}
+
 // fromLog makes the plan of a table map.
 func (s *shapes) fromLog(ctx context.Context, m *tableMap) (*plan, error) {
 	s.mu.Lock()

@@ -81,6 +81,14 @@ func openSnapshotOnce(ctx context.Context, cfg *Config, sh *shapes, tables []Tab
 			return nil, fmt.Errorf("begin snapshot: %w", err)
 		}
 	}
+	info, err := readServer(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := cfg.witnessNow(ctx, conn, &info)
+	if err != nil {
+		return nil, err
+	}
 	if cfg.Flavor == MariaDB {
 		err = s.beginMaria(ctx)
 	} else {
@@ -89,6 +97,7 @@ func openSnapshotOnce(ctx context.Context, cfg *Config, sh *shapes, tables []Tab
 	if err != nil {
 		return nil, err
 	}
+	s.point.seen = seen
 	rows, err := conn.query(ctx, "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
 	if err != nil {
 		return nil, fmt.Errorf("begin snapshot: %w", err)

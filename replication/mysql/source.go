@@ -299,7 +299,7 @@ type start struct {
 // setUp verifies everything and prepares the snapshot of the tables that need
 // one. It may be called again after a snapshot that broke off.
 func (s *Source) setUp(ctx context.Context) (*start, error) {
-	insp, err := inspect(ctx, &s.cfg, s.session)
+	insp, err := inspect(ctx, &s.cfg, s.session, true)
 	if err != nil {
 		return nil, err
 	}

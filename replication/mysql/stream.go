@@ -226,13 +226,15 @@ func (s *stream) connection(ctx context.Context, up func()) error {
 		c.Close()
 		s.cfg.giveUpID(c.GetConnectionID())
 	}()
-	if err := s.cfg.prepareDump(ctx, c, &s.reader.done); err != nil {
+	server, err := s.cfg.prepareDump(ctx, c, &s.reader.done)
+	if err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, c.cut)
 	defer stop()
 	s.mu.Lock()
 	s.conn = c
+	s.reader.use(&server)
 	s.mu.Unlock()
 	s.connected.Store(true)
 	up()
