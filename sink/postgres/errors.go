@@ -19,6 +19,7 @@ const (
 	undefinedColumn    = "42703"
 	undefinedTable     = "42P01"
 	duplicateTable     = "42P07"
+	duplicateObject    = "42710"
 	duplicateColumn    = "42701"
 	featureUnsupported = "0A000"
 	noPrivilege        = "42501"
@@ -92,6 +93,17 @@ func crosses(err error) bool {
 func staleShape(err error) bool {
 	switch sqlState(err) {
 	case undefinedColumn, undefinedTable, ambiguousConflict, "0A000", "428C9", "42804":
+		return true
+	}
+	return false
+}
+
+// madeMeanwhile reports whether a CREATE TABLE IF NOT EXISTS lost against another
+// session's at the same moment: over the table, its row type, or their place in
+// the catalog.
+func madeMeanwhile(err error) bool {
+	switch sqlState(err) {
+	case uniqueViolation, duplicateTable, duplicateObject:
 		return true
 	}
 	return false

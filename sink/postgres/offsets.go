@@ -34,9 +34,10 @@ func (w *Writer) ensureOffsets(ctx context.Context) error {
 		return w.addTopicID(ctx)
 	}
 	err = w.exec(ctx, w.offsetsDDL())
-	switch sqlState(err) {
-	case uniqueViolation, duplicateTable: // another sink made it at the same moment
+	if madeMeanwhile(err) {
 		return nil
+	}
+	switch sqlState(err) {
 	case noPrivilege, "3F000":
 		return &replication.Refusal{
 			Problem: fmt.Sprintf("the offsets table %s is absent and may not be created", w.offsets),

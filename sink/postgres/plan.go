@@ -222,7 +222,7 @@ func (w *Writer) createTable(ctx context.Context, p *plan) ([][][]byte, error) {
 	switch code := sqlState(err); {
 	case err == nil:
 		w.log.Info("created table", "table", p.table, "topic", p.shape.Topic)
-	case code == uniqueViolation || code == duplicateTable: // another sink made it at the same moment
+	case madeMeanwhile(err):
 	case code == noPrivilege || code == "3F000":
 		return nil, refuse(err)
 	default:

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"cdc/replication"
 	"cdc/secret"
 	"cdc/sink"
@@ -279,5 +281,27 @@ func TestTruncateKeys(t *testing.T) {
 	}, o))
 	if got := tg.dump("SELECT a, c FROM t"); seen != 2 || got != `t|\x00ff` {
 		t.Errorf("saw %d keys, left %s", seen, got)
+	}
+}
+
+// TestOpenTogether: sinks of a group that start at the same moment all find the
+// offsets table, whoever of them makes it.
+func TestOpenTogether(t *testing.T) {
+	t.Parallel()
+	tg := newTarget(t, Config{})
+	for range 10 {
+		tg.exec(`DROP TABLE cdc_offsets`)
+		var g errgroup.Group
+		for range 6 {
+			g.Go(func() error {
+				w, err := Open(t.Context(), Config{URL: secret.New(tg.url)})
+				if err != nil {
+					return err
+				}
+				w.Close(context.Background())
+				return nil
+			})
+		}
+		tg.must(g.Wait())
 	}
 }
