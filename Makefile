@@ -54,7 +54,7 @@ bench: $(SERVICES) ## the whole program against pg_recvlogical and COPY: a table
 	$(SERVICES) run -- go run ./bench $(BENCH)
 
 .PHONY: kills
-kills: $(SERVICES) ## N random kills of capture and N of sink under load (N=100)
+kills: $(SERVICES) ## N random kills of capture and N of sink under load, of each family of sources; N/5 restarts of MySQL and MariaDB (N=100)
 	$(SERVICES) run -- env CDC_KILLS=$(N) go -C integration test -count=1 -v -timeout 60m -run 'TestKills' .
 
 .PHONY: fuzz

@@ -40,8 +40,7 @@ func TestRestarts(t *testing.T) {
 		brokers: strings.Split(kafka.Address(), ","), registry: registry.Address(), dir: t.TempDir(),
 	}
 	l := &load{url: w.source, writers: 2, keys: 50, pause: 10 * time.Millisecond}
-	conn := connect(t, w.source)
-	l.seed(t, conn)
+	l.seed(t)
 	capture := start(t, binary, "capture", "--config", w.config(t, []string{"kv"}, ""))
 	sink := start(t, binary, "sink", "--config", w.config(t, []string{"kv"}, ""))
 	ctx, stop := context.WithCancel(t.Context())
@@ -146,7 +145,7 @@ func TestCutConnections(t *testing.T) {
 	w := newWorld(t)
 	source, target := connect(t, w.source), connect(t, w.target)
 	l := &load{url: w.source, writers: 2, keys: 50, pause: 10 * time.Millisecond}
-	l.seed(t, source)
+	l.seed(t)
 	p := start(t, binary, "run", "--config", w.config(t, []string{"kv"}, ""))
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

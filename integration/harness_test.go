@@ -33,14 +33,29 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	w := emptyWorld(t, servicetest.Postgres(t))
+	w.target = servicetest.Postgres(t)
+	return w
+}
+
+// emptyWorld has a source of any family, and no target.
+func emptyWorld(t *testing.T, source string) *world {
+	t.Helper()
 	return &world{
-		name: servicetest.Name(t, "it"), source: servicetest.Postgres(t), target: servicetest.Postgres(t),
-		brokers: servicetest.Kafka(t), registry: servicetest.Registry(t), dir: t.TempDir(),
+		name: servicetest.Name(t, "it"), source: source, brokers: servicetest.Kafka(t), registry: servicetest.Registry(t), dir: t.TempDir(),
 	}
 }
 
 // topic is the topic of a table.
-func (w *world) topic(table string) string { return w.name + ".public." + table }
+func (w *world) topic(table string) string { return w.name + "." + schema(w.source) + "." + table }
+
+// schema is what stands before a table's name in the database of a URL.
+func schema(address string) string {
+	if family(address) == "postgres" {
+		return "public"
+	}
+	return address[strings.LastIndexByte(address, '/')+1:]
+}
 
 // config writes a configuration file that captures tables and sinks them, and
 // returns its path. A table is its name, and may be followed by further lines
@@ -48,14 +63,14 @@ func (w *world) topic(table string) string { return w.name + ".public." + table 
 func (w *world) config(t *testing.T, tables []string, more string) string {
 	t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "name: %s\nsource:\n  postgres:\n    url: %s\ntables:\n", w.name, w.source)
+	fmt.Fprintf(&b, "name: %s\nsource:\n  %s:\n    url: %s\ntables:\n", w.name, family(w.source), w.source)
 	for _, table := range tables {
-		fmt.Fprintf(&b, "  - table: public.%s\n", strings.ReplaceAll(strings.TrimSpace(table), "\n", "\n    "))
+		fmt.Fprintf(&b, "  - table: %s.%s\n", schema(w.source), strings.ReplaceAll(strings.TrimSpace(table), "\n", "\n    "))
 	}
 	fmt.Fprintf(&b, "map:\n  prefix: %s.\n", w.name)
 	fmt.Fprintf(&b, "kafka:\n  brokers: [%s]\n  checkpoint_topic: %s_checkpoints\n", strings.Join(w.brokers, ", "), w.name)
 	fmt.Fprintf(&b, "registry:\n  url: %s\n", w.registry)
-	fmt.Fprintf(&b, "sinks:\n  - name: %s\n    postgres:\n      url: %s\n    topics:\n", w.name, w.target)
+	fmt.Fprintf(&b, "sinks:\n  - name: %s\n    %s:\n      url: %s\n    topics:\n", w.name, family(w.target), w.target)
 	for _, table := range tables {
 		name, _, _ := strings.Cut(table, "\n")
 		fmt.Fprintf(&b, "      - %s\n", w.topic(name))

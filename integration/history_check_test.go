@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -16,7 +17,10 @@ func TestHistoryCheck(t *testing.T) {
 		return m
 	}
 	row := func(v int) message { return record("update", v, "7") }
-	h := &history{events: map[int][]string{1: {"v1", "v2", "v3", "gone in 9", "v4"}}}
+	// The delete's transaction ends with version 6, of another key.
+	h := &history{events: map[int][]string{1: {"v1", "v2", "v3", "gone in 6", "v4"}, 2: {"v6"}}, ends: map[int64]bool{6: true}}
+	end := record("update", 6, "9")
+	end.key = map[string]any{"k": 2}
 	all := []message{record("read", 1, ""), row(2), row(3), record("delete", 0, "9"), row(4)}
 	for _, c := range []struct {
 		name string
@@ -36,6 +40,9 @@ func TestHistoryCheck(t *testing.T) {
 		{"rolled back delete", append([]message{all[0], record("delete", 0, "8")}, all[1:]...), "never committed"},
 		{"nothing at all", nil, "no record at all"},
 	} {
+		if len(c.in) > 0 {
+			c.in = append(slices.Clone(c.in), end)
+		}
 		_, err := h.check(c.in)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: error %v, want %q", c.name, err, c.want)

@@ -12,23 +12,24 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // history is what the source committed: per key its events in order. An event
 // is named for good: a row by its version, which is unique, and a delete by its
-// transaction, which deletes a key once at most.
+// transaction, which deletes a key once at most. A transaction is named by the
+// version that its last step writes: it is in the topic, too, and no server's own
+// names are needed.
 type history struct {
 	mu     sync.Mutex
 	events map[int][]string
-	begun  atomic.Int64 // transactions committed so far
+	ends   map[int64]bool // the versions that end a transaction
+	begun  atomic.Int64   // transactions committed so far
 }
 
 const gone = "gone in "
 
 func rowEvent(version int64) string    { return "v" + strconv.FormatInt(version, 10) }
-func deleteEvent(xid string) string    { return gone + xid }
+func deleteEvent(last int64) string    { return gone + strconv.FormatInt(last, 10) }
 func (h *history) committed(k int) int { return len(h.events[k]) }
 
 // check walks through a topic's records of each key and compares them with what
@@ -49,11 +50,19 @@ func (h *history) check(messages []message) (replays int, err error) {
 			index[k][e] = i
 		}
 	}
+	last := map[string]int64{} // by the source's name of a transaction
+	for _, m := range messages {
+		if m.value != nil {
+			if v := int64(asInt(m.value["v"])); h.ends[v] {
+				last[m.headers["cdc.tx"]] = v
+			}
+		}
+	}
 	places := map[int]*place{}
 	snapshot, taken := 0, "" // how many so far, and the position of the last
 	for _, m := range messages {
 		k := asInt(m.key["k"])
-		event := deleteEvent(m.headers["cdc.tx"])
+		event := deleteEvent(last[m.headers["cdc.tx"]])
 		if m.value != nil {
 			event = rowEvent(int64(asInt(m.value["v"])))
 		}
@@ -62,7 +71,8 @@ func (h *history) check(messages []message) (replays int, err error) {
 			return replays, fmt.Errorf("key %d, offset %d: %s was never committed", k, m.offset, event)
 		}
 		read := m.headers["cdc.op"] == "read"
-		if at, _, _ := strings.Cut(m.headers["cdc.position"], ":"); read && at != taken {
+		at := m.headers["cdc.position"]
+		if at = at[:max(0, strings.LastIndexByte(at, ':'))]; read && at != taken {
 			snapshot, taken = snapshot+1, at
 		}
 		p := places[k]
@@ -125,15 +135,18 @@ type load struct {
 const kvTable = `CREATE TABLE kv (k int PRIMARY KEY, v bigint NOT NULL, note text, big text)`
 
 // seed fills the table before anything is captured.
-func (l *load) seed(t *testing.T, conn *pgx.Conn) {
+func (l *load) seed(t *testing.T) {
 	t.Helper()
-	exec1(t, conn, kvTable)
-	l.history.events = map[int][]string{}
-	n := l.writers * l.keys
-	exec1(t, conn, `INSERT INTO kv SELECT g, g + 1, 'seed', NULL FROM generate_series(0, $1::int - 1) g`, n)
-	for k := range n {
-		l.history.events[k] = []string{rowEvent(l.version.Add(1))}
+	s := sideAt(t, l.url)
+	s.exec(t, kvTable)
+	l.history.events, l.history.ends = map[int][]string{}, map[int64]bool{}
+	var rows []string
+	for k := range l.writers * l.keys {
+		v := l.version.Add(1)
+		rows = append(rows, fmt.Sprintf("(%d, %d, 'seed', NULL)", k, v))
+		l.history.events[k] = []string{rowEvent(v)}
 	}
+	s.exec(t, "INSERT INTO kv VALUES "+strings.Join(rows, ", "))
 }
 
 // run writes until ctx ends, and returns the first error that is not ctx's.
@@ -155,17 +168,17 @@ func (l *load) write(ctx context.Context, writer int) error {
 	for k := range l.keys {
 		alive[writer*l.keys+k] = true
 	}
-	var conn *pgx.Conn
+	var conn *session
 	defer func() {
 		if conn != nil {
-			conn.Close(context.Background())
+			conn.close()
 		}
 	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		if conn == nil {
-			c, err := pgx.Connect(ctx, l.url)
+			c, err := dialSession(ctx, l.url)
 			if err != nil {
 				select { // the server restarts
 				case <-ctx.Done():
@@ -179,7 +192,7 @@ func (l *load) write(ctx context.Context, writer int) error {
 		// The transaction is finished even when ctx ends, so that its fate is known.
 		err := tx.execute(conn)
 		if err != nil {
-			conn.Close(context.Background())
+			conn.close()
 			conn = nil
 			done, err2 := tx.settled(ctx, l.url)
 			if err2 != nil {
@@ -194,10 +207,11 @@ func (l *load) write(ctx context.Context, writer int) error {
 			for _, s := range tx.steps {
 				event := rowEvent(s.version)
 				if s.version == 0 {
-					event = deleteEvent(tx.xid)
+					event = deleteEvent(tx.version)
 				}
 				l.history.events[s.key] = append(l.history.events[s.key], event)
 			}
+			l.history.ends[tx.version] = true
 			l.history.mu.Unlock()
 			alive = tx.alive
 			l.history.begun.Add(1)
@@ -226,7 +240,6 @@ type transaction struct {
 	savepoint bool // some steps in the middle are made and rolled back to it
 	rollback  bool
 	alive     map[int]bool // the keys there afterwards
-	xid       string       // once executed
 	mark      int          // a key that is there afterwards with version, -1: none
 	version   int64
 }
@@ -261,32 +274,35 @@ func (l *load) plan(rng *rand.Rand, writer int, before map[int]bool) *transactio
 	return tx
 }
 
-func (tx *transaction) execute(conn *pgx.Conn) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	t, err := conn.Begin(ctx)
-	if err != nil {
-		return err
+func (tx *transaction) execute(conn *session) error {
+	run := func(statements ...string) error {
+		for _, sql := range statements {
+			if _, err := conn.do(sql); err != nil {
+				return fmt.Errorf("%s: %w", sql, err)
+			}
+		}
+		return nil
 	}
-	if err := t.QueryRow(ctx, `SELECT pg_current_xact_id()::text`).Scan(&tx.xid); err != nil {
+	if err := run("BEGIN"); err != nil {
 		return err
 	}
 	for i, s := range tx.steps {
 		if tx.savepoint && i == len(tx.steps)/2 {
-			if _, err := t.Exec(ctx, fmt.Sprintf(`SAVEPOINT s; UPDATE kv SET v = -1 WHERE k = %d; DELETE FROM kv WHERE k = %d; ROLLBACK TO s`, s.key, s.key)); err != nil {
+			if err := run("SAVEPOINT s", fmt.Sprintf(`UPDATE kv SET v = -1 WHERE k = %d`, s.key),
+				fmt.Sprintf(`DELETE FROM kv WHERE k = %d`, s.key), "ROLLBACK TO SAVEPOINT s"); err != nil {
 				return err
 			}
 		}
-		if tag, err := t.Exec(ctx, s.sql); err != nil {
+		if n, err := conn.do(s.sql); err != nil {
 			return fmt.Errorf("%s: %w", s.sql, err)
-		} else if tag.RowsAffected() != 1 {
-			return fmt.Errorf("%s: %d rows", s.sql, tag.RowsAffected())
+		} else if n != 1 {
+			return fmt.Errorf("%s: %d rows", s.sql, n)
 		}
 	}
 	if tx.rollback {
-		return t.Rollback(ctx)
+		return run("ROLLBACK")
 	}
-	return t.Commit(ctx)
+	return run("COMMIT")
 }
 
 // settled tells, on a new connection, whether the transaction was committed.
@@ -294,17 +310,9 @@ func (tx *transaction) settled(ctx context.Context, url string) (bool, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	for {
-		done, err := func() (done bool, err error) {
-			conn, err := pgx.Connect(ctx, url)
-			if err != nil {
-				return false, err
-			}
-			defer conn.Close(ctx)
-			err = conn.QueryRow(ctx, `SELECT count(*) = 1 FROM kv WHERE k = $1 AND v = $2`, tx.mark, tx.version).Scan(&done)
-			return done, err
-		}()
+		n, err := ask(ctx, url, fmt.Sprintf(`SELECT count(*) FROM kv WHERE k = %d AND v = %d`, tx.mark, tx.version))
 		if err == nil {
-			return done, nil
+			return n == 1, nil
 		}
 		select {
 		case <-ctx.Done():

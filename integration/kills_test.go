@@ -2,36 +2,83 @@ package integration
 
 import (
 	"context"
+	"crypto/md5"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"cdc/internal/services"
+	"cdc/internal/servicetest"
 )
 
 // TestKills kills capture and sink at random points under load, over and over
 // (CDC_KILLS of each, 5 without it; `make kills N=100`). Nothing may be lost,
 // each key's order must be kept, and the target must equal the source.
 func TestKills(t *testing.T) {
-	n := 5
+	t.Parallel()
+	n := kills(t, 5)
+	underKills(t, newWorld(t), nil, n, n)
+}
+
+// TestKillsMySQL is the same from MySQL, and every fifth time its server is
+// restarted, too, in turn ended and killed. The target is in the same server.
+func TestKillsMySQL(t *testing.T) {
+	t.Parallel()
+	server := durable(t, services.MySQL9)
+	w := emptyWorld(t, server.Address()+"shop")
+	servicetest.MySQLExec(t, server.Address(), "CREATE DATABASE shop", "CREATE DATABASE copy")
+	w.target = server.Address() + "copy"
+	underKills(t, w, server, kills(t, 5), kills(t, 2))
+}
+
+// TestKillsMariaDB is the same from MariaDB into PostgreSQL.
+func TestKillsMariaDB(t *testing.T) {
+	t.Parallel()
+	server := durable(t, services.MariaDB118)
+	w := emptyWorld(t, server.Address()+"shop")
+	servicetest.MySQLExec(t, server.Address(), "CREATE DATABASE shop")
+	w.target = servicetest.Postgres(t)
+	underKills(t, w, server, kills(t, 5), kills(t, 2))
+}
+
+// durable starts a server whose binary log loses nothing by a crash.
+func durable(t *testing.T, version string) *services.Server {
+	t.Helper()
+	return servicetest.OwnMySQL(t, version, map[string]string{"sync-binlog": "1", "innodb-flush-log-at-trx-commit": "1"})
+}
+
+// kills is CDC_KILLS, or n without it.
+func kills(t *testing.T, n int) int {
+	t.Helper()
 	if s := os.Getenv("CDC_KILLS"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w := newWorld(t)
-	source, target := connect(t, w.source), connect(t, w.target)
+	return n
+}
+
+// underKills writes to the source, kills capture n times and sink m times
+// meanwhile, restarts the server, if one is given, a fifth as often, and
+// compares at the end.
+func underKills(t *testing.T, w *world, server *services.Server, n, m int) {
+	t.Helper()
 	// Many kills take long: then less load, or the topic grows beyond what can
 	// be checked record by record.
 	l := &load{url: w.source, writers: 4, keys: 100, pause: 5 * time.Millisecond * time.Duration(max(1, n/10))}
-	l.seed(t, source)
+	l.seed(t)
 	// A table large enough that kills hit its snapshot as well.
-	exec1(t, source, `CREATE TABLE still (id int PRIMARY KEY, v text); INSERT INTO still SELECT g, md5(g::text) FROM generate_series(1, 20000) g`)
+	still(t, w.source, 20_000)
 	tables := []string{"kv", "still"}
 	captureFile, sinkFile := w.config(t, tables, ""), w.config(t, tables, "")
 	admin := w.admin(t)
@@ -45,17 +92,18 @@ func TestKills(t *testing.T) {
 	begin := time.Now()
 	// How far each side has come, in numbers that grow with every step.
 	published := func() (int64, error) { return w.ends(ctx, admin, topic) }
-	counter := connect(t, w.target)
-	applied := func() (sum int64, err error) {
-		err = counter.QueryRow(ctx, `SELECT coalesce(sum(v), 0)::bigint FROM kv`).Scan(&sum)
-		return sum, err
-	}
+	asking := &asker{url: w.target}
+	defer asking.close()
+	applied := func() (int64, error) { return asking.number(ctx, `SELECT sum(v) FROM kv`) }
 	var wg sync.WaitGroup
-	var capture, sink *killer
-	capture = &killer{args: []string{"capture", "--config", captureFile}, progress: published, seed: 1}
-	sink = &killer{args: []string{"sink", "--config", sinkFile}, progress: applied, seed: 2}
-	for _, k := range []*killer{capture, sink} {
-		wg.Go(func() { k.run(ctx, t, n) })
+	outages := new(atomic.Int64)
+	capture := &killer{outages: outages, args: []string{"capture", "--config", captureFile}, progress: published, seed: 1}
+	sink := &killer{outages: outages, args: []string{"sink", "--config", sinkFile}, progress: applied, seed: 2}
+	wg.Go(func() { capture.run(ctx, t, n) })
+	wg.Go(func() { sink.run(ctx, t, m) })
+	restarts := 0
+	if server != nil {
+		wg.Go(func() { restarts = restart(ctx, t, server, n/5, capture, outages) })
 	}
 	wg.Wait()
 	if t.Failed() {
@@ -65,11 +113,14 @@ func TestKills(t *testing.T) {
 	if err := <-loaded; err != nil {
 		t.Fatal(err)
 	}
+	source, target := sideAt(t, w.source), sideAt(t, w.target)
 	eventually(t, 3*time.Minute, "the target equals the source", func() error {
-		if err := same(t.Context(), source, target, "kv"); err != nil {
-			return err
+		for _, query := range []string{"SELECT k, v, note, big FROM kv", "SELECT id, v FROM still"} {
+			if err := sameRows(t.Context(), source, target, query); err != nil {
+				return err
+			}
 		}
-		return same(t.Context(), source, target, "still")
+		return nil
 	}, capture.last, sink.last)
 	capture.last.stop(t)
 	sink.last.stop(t)
@@ -83,66 +134,157 @@ func TestKills(t *testing.T) {
 	for k := range l.history.events {
 		events += l.history.committed(k)
 	}
-	var rowsNow int
-	if err := target.QueryRow(t.Context(), `SELECT count(*) FROM kv`).Scan(&rowsNow); err != nil {
+	rows, err := target.number(t.Context(), `SELECT count(*) FROM kv`)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d kills of capture (%d before it had published anything), %d kills of sink (%d before it had applied anything) in %.0f s; "+
+	t.Logf("%d kills of capture (%d before it had published anything), %d kills of sink (%d before it had applied anything), %d restarts of the server (%d starts of the two while it was down) in %.0f s; "+
 		"%d transactions with %d changes committed, %d records in the topic of which %d begin a replay; "+
 		"nothing lost, order per key kept, target equals source (%d rows)",
-		capture.kills, capture.early, sink.kills, sink.early, time.Since(begin).Seconds(), l.history.begun.Load(), events, len(messages), replays, rowsNow)
+		capture.kills.Load(), capture.early, sink.kills.Load(), sink.early, restarts, capture.vain+sink.vain, time.Since(begin).Seconds(),
+		l.history.begun.Load(), events, len(messages), replays, rows)
+}
+
+// still makes a table that nobody writes to.
+func still(t *testing.T, address string, rows int) {
+	t.Helper()
+	s := sideAt(t, address)
+	s.exec(t, "CREATE TABLE still (id int PRIMARY KEY, v text)")
+	var b strings.Builder
+	for i := range rows {
+		fmt.Fprintf(&b, ", (%d, '%x')", i, md5.Sum(strconv.AppendInt(nil, int64(i), 10)))
+	}
+	s.exec(t, "INSERT INTO still VALUES"+b.String()[1:])
+}
+
+// sameRows reports how what a query answers differs between two databases.
+func sameRows(ctx context.Context, source, target *side, query string) error {
+	var texts [2][]string
+	for i, s := range []*side{source, target} {
+		rows, err := s.query(ctx, query)
+		if err != nil {
+			return fmt.Errorf("%s: %s: %w", s.family, query, err)
+		}
+		for _, r := range rows {
+			texts[i] = append(texts[i], strings.Join(r, " | "))
+		}
+	}
+	if d := difference(texts[0], texts[1]); d != "" {
+		return fmt.Errorf("%s: %s", query, d)
+	}
+	return nil
+}
+
+// restart ends and starts a server n times, one time cleanly and one time by a
+// kill, spread over the kills of another. outages counts both: it is odd while
+// the server is down.
+func restart(ctx context.Context, t *testing.T, server *services.Server, n int, along *killer, outages *atomic.Int64) (done int) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(3, 11))
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for ; done < n; done++ {
+		for at := int64(5*done + 1 + rng.IntN(4)); along.kills.Load() < at; {
+			if <-tick.C; t.Failed() {
+				return done
+			}
+		}
+		outages.Add(1)
+		end := server.Stop
+		if done%2 == 0 {
+			end = server.Kill
+		}
+		err := end(ctx)
+		if err == nil {
+			_, err = server.Start(ctx)
+		}
+		if err != nil {
+			t.Errorf("restart %d: %v", done+1, err)
+			return done
+		}
+		outages.Add(1)
+	}
+	return done
 }
 
 // killer starts a process and kills it, again and again, and leaves the last
 // one running.
 type killer struct {
-	args         []string
-	progress     func() (int64, error)
-	seed         uint64
-	kills, early int
-	last         *process
+	args     []string
+	progress func() (int64, error)
+	seed     uint64
+	outages  *atomic.Int64 // of a server, see restart; nil: there are none
+	kills    atomic.Int64
+	early    int
+	vain     int // starts that ended with code 1 since the server was down
+	last     *process
 }
 
 func (k *killer) run(ctx context.Context, t *testing.T, n int) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(k.seed, 11))
-	for k.kills < n {
+	for !t.Failed() {
+		last, early := k.kills.Load() == int64(n), rng.IntN(4) == 0
+		outage := k.outage()
 		p := start(t, binary, k.args...)
 		k.last = p
-		before, _ := k.progress()
-		if rng.IntN(4) == 0 {
+		var err error
+		if early && !last {
 			// Somewhere in the start.
 			pause(ctx, p, time.Duration(rng.IntN(600))*time.Millisecond)
-			k.early++
-		} else {
+		} else if err = k.await(ctx, p); err == nil && !last {
 			// Somewhere in its work: after it has got on by itself.
-			if err := k.await(ctx, p, before); err != nil {
-				t.Errorf("kill %d of %s: %v\n%s", k.kills+1, k.args[0], err, p.output())
-				return
-			}
 			pause(ctx, p, time.Duration(rng.IntN(700))*time.Millisecond)
 		}
-		if !p.running() {
-			t.Errorf("%s ended by itself after %d kills:\n%s", k.args[0], k.kills, p.output())
+		starting := early || err != nil
+		if down := outage%2 == 1 || k.outage() != outage; starting && down && !p.running() && p.cmd.ProcessState.ExitCode() == 1 {
+			k.vain++ // a supervisor starts it again
+			continue
+		}
+		if err == nil && !p.running() {
+			err = errors.New("it ended by itself")
+		}
+		if err != nil {
+			t.Errorf("kill %d of %s: %v\n%s", k.kills.Load()+1, k.args[0], err, p.output())
+			return
+		}
+		if last {
 			return
 		}
 		p.kill()
-		k.kills++
+		k.kills.Add(1)
+		if early {
+			k.early++
+		}
 	}
-	k.last = start(t, binary, k.args...)
+}
+
+// outage is how often the server has gone down and come up, 0 without one.
+func (k *killer) outage() int64 {
+	if k.outages == nil {
+		return 0
+	}
+	return k.outages.Load()
 }
 
 // await waits until the process has moved its counter, for 90 s at most: after
 // a kill the group waits for the dead member, and the slot for its connection.
-func (k *killer) await(ctx context.Context, p *process, before int64) error {
+// While the counter cannot be asked, since a server restarts or the target has
+// no table yet, nothing is known.
+func (k *killer) await(ctx context.Context, p *process) error {
 	deadline := time.Now().Add(90 * time.Second)
+	before, known := int64(0), false
 	for {
 		now, err := k.progress()
-		if err == nil && now != before {
+		switch {
+		case err != nil:
+		case !known:
+			before, known = now, true
+		case now != before:
 			return nil
 		}
 		if !p.running() {
-			return fmt.Errorf("it ended by itself")
+			return errors.New("it ended by itself")
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("no progress within 90 s (%d, %v)", now, err)
@@ -169,7 +311,7 @@ func TestSharedGroup(t *testing.T) {
 	w := newWorld(t)
 	source, target := connect(t, w.source), connect(t, w.target)
 	l := &load{url: w.source, writers: 4, keys: 50, pause: 5 * time.Millisecond}
-	l.seed(t, source)
+	l.seed(t)
 	admin := w.admin(t)
 	if _, err := admin.CreateTopic(t.Context(), 4, 1, nil, w.topic("kv")); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -19,18 +18,6 @@ import (
 	"cdc/internal/services"
 	"cdc/internal/servicetest"
 )
-
-// kills is CDC_KILLS, or n without it.
-func kills(t *testing.T, n int) int {
-	t.Helper()
-	if s := os.Getenv("CDC_KILLS"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return n
-}
 
 // TestKillsOutbox kills the capture of an outbox on PostgreSQL, a table with
 // clean-up and messages of the log, at random points under load, over and over
@@ -155,7 +142,7 @@ func (l *outboxLoad) killed(t *testing.T, w *world, admin *kadm.Client, config s
 		total += len(list)
 	}
 	t.Logf("%d kills (%d before anything was published) in %.0f s; %d messages committed, %d rolled back, %d records of which %d begin a replay; nothing lost, order per key kept, the table is empty",
-		capture.kills, capture.early, time.Since(begin).Seconds(), total, l.aborted.Load(), records, replays)
+		capture.kills.Load(), capture.early, time.Since(begin).Seconds(), total, l.aborted.Load(), records, replays)
 }
 
 // check walks through the records of each key: allowed is the next message that
@@ -250,7 +237,7 @@ func (l *outboxLoad) write(ctx context.Context, writer int) error {
 
 // outboxSession is a connection to one family of databases.
 type outboxSession interface {
-	exec(sql string) error
+	do(sql string) (affected int64, err error)
 	// publish is the statement that publishes a message, by one of the ways that
 	// there are; deleteOwn one that deletes rows of the session.
 	publish(way int, topic, key, payload string) string
@@ -288,7 +275,7 @@ func (l *outboxLoad) transaction(s outboxSession, rng *rand.Rand, writer int) er
 		l.aborted.Add(int64(count))
 	}
 	for _, sql := range append(statements, end) {
-		if err := s.exec(sql); err != nil {
+		if _, err := s.do(sql); err != nil {
 			return fmt.Errorf("%s: %w", sql, err)
 		}
 	}
@@ -303,18 +290,11 @@ func (l *outboxLoad) transaction(s outboxSession, rng *rand.Rand, writer int) er
 	return nil
 }
 
-type postgresSession struct{ conn *pgx.Conn }
+type postgresSession struct{ *session }
 
 func dialPostgres(ctx context.Context, url string) (outboxSession, error) {
-	conn, err := pgx.Connect(ctx, url)
-	return postgresSession{conn}, err
-}
-
-func (s postgresSession) exec(sql string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	_, err := s.conn.Exec(ctx, sql)
-	return err
+	s, err := dialSession(ctx, url)
+	return postgresSession{s}, err
 }
 
 func (s postgresSession) publish(way int, topic, key, payload string) string {
@@ -329,5 +309,3 @@ func (s postgresSession) publish(way int, topic, key, payload string) string {
 func (postgresSession) deleteOwn() string {
 	return `DELETE FROM outbox WHERE xmin = pg_current_xact_id()::xid`
 }
-
-func (s postgresSession) close() { s.conn.Close(context.Background()) }

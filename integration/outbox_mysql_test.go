@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-mysql-org/go-mysql/client"
 	"github.com/google/go-cmp/cmp"
 
 	"cdc/internal/services"
@@ -120,16 +119,11 @@ func TestOutboxMySQL(t *testing.T) {
 	}
 }
 
-type mysqlSession struct{ conn *client.Conn }
+type mysqlSession struct{ *session }
 
 func dialMySQL(ctx context.Context, url string) (outboxSession, error) {
-	conn, err := servicetest.MySQLConn(ctx, url)
-	return mysqlSession{conn}, err
-}
-
-func (s mysqlSession) exec(sql string) error {
-	_, err := s.conn.Execute(sql)
-	return err
+	s, err := dialSession(ctx, url)
+	return mysqlSession{s}, err
 }
 
 func (s mysqlSession) publish(way int, topic, key, payload string) string {
@@ -141,5 +135,3 @@ func (s mysqlSession) publish(way int, topic, key, payload string) string {
 
 // deleteOwn deletes the row that the session has written last.
 func (mysqlSession) deleteOwn() string { return "DELETE FROM outbox WHERE id = LAST_INSERT_ID()" }
-
-func (s mysqlSession) close() { s.conn.Close() }

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"math/big"
@@ -12,88 +11,47 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-mysql-org/go-mysql/client"
-	"github.com/jackc/pgx/v5"
-
 	"cdc/internal/services"
 	"cdc/internal/servicetest"
 )
 
-// side is a database of one family at one end of a pair.
+// side is a database of one family at one end of a pair, and a session in it.
 type side struct {
+	*session
 	family string // postgres, mysql or mariadb
 	url    string
-	pg     *pgx.Conn
-	my     *client.Conn
 }
 
 func newSide(t *testing.T, server string) *side {
 	t.Helper()
 	if server == "postgres" {
-		url := servicetest.Postgres(t)
-		return &side{family: "postgres", url: url, pg: connect(t, url)}
+		return sideAt(t, servicetest.Postgres(t))
 	}
-	family, _, _ := strings.Cut(server, "-")
-	s := &side{family: family, url: servicetest.MySQL(t, server)}
-	var err error
-	if s.my, err = servicetest.MySQLConn(t.Context(), s.url); err != nil {
+	return sideAt(t, servicetest.MySQL(t, server))
+}
+
+// sideAt is the side of a database that is there.
+func sideAt(t *testing.T, url string) *side {
+	t.Helper()
+	conn, err := dialSession(t.Context(), url)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.my.Close() })
-	s.exec(t, "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES'")
+	t.Cleanup(conn.close)
+	s := &side{session: conn, family: family(url), url: url}
+	if s.my != nil {
+		s.exec(t, "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES'")
+	}
 	return s
 }
 
 func (s *side) exec(t *testing.T, statements ...string) {
 	t.Helper()
 	for _, sql := range statements {
-		var err error
-		if s.pg != nil {
-			_, err = s.pg.Exec(t.Context(), sql)
-		} else {
-			_, err = s.my.Execute(sql)
-		}
-		if err != nil {
+		if _, err := s.do(sql); err != nil {
 			t.Fatalf("%s: %s: %v", s.family, sql, err)
 		}
 	}
-}
-
-// query returns rows of texts; NULL is "<null>".
-func (s *side) query(ctx context.Context, sql string) ([][]string, error) {
-	var out [][]string
-	if s.pg != nil {
-		results, err := s.pg.PgConn().Exec(ctx, sql).ReadAll()
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range results[0].Rows {
-			row := make([]string, len(r))
-			for i, c := range r {
-				if row[i] = string(c); c == nil {
-					row[i] = "<null>"
-				}
-			}
-			out = append(out, row)
-		}
-		return out, nil
-	}
-	r, err := s.my.Execute(sql)
-	if err != nil {
-		return nil, err
-	}
-	for i := range r.RowNumber() {
-		row := make([]string, r.ColumnNumber())
-		for j := range row {
-			if null, _ := r.IsNull(i, j); null {
-				row[j] = "<null>"
-			} else if row[j], err = r.GetString(i, j); err != nil {
-				return nil, err
-			}
-		}
-		out = append(out, row)
-	}
-	return out, nil
 }
 
 // kind is how the texts that two servers print of the same value are compared.

@@ -42,6 +42,26 @@ func MySQLServer(t testing.TB, version string) string {
 	})
 }
 
+// OwnMySQL starts a server of that version that nobody else has, and removes it
+// when t ends.
+func OwnMySQL(t testing.TB, version string, settings map[string]string) *services.Server {
+	t.Helper()
+	home, err := services.Find(os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := home.MySQL(Name(t, "own-"+version), services.MySQL{Version: version, Settings: settings})
+	t.Cleanup(func() {
+		if err := s.Remove(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // MySQL makes an empty database on a real server of a version and returns a
 // superuser's URL of it. The database is dropped when the test ends.
 func MySQL(t testing.TB, version string) string {

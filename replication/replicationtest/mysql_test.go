@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -31,31 +30,11 @@ func TestMySQL(t *testing.T) {
 			Name: names[version],
 			Start: func(t *testing.T) replicationtest.Driver {
 				t.Helper()
-				return &mysqlDriver{server: ownMySQL(t, version, nil)}
+				return &mysqlDriver{server: servicetest.OwnMySQL(t, version, nil)}
 			},
 		})
 	}
 	replicationtest.Run(t, servers)
-}
-
-// ownMySQL starts a server of that version that nobody else has, and removes it
-// when t ends.
-func ownMySQL(t *testing.T, version string, settings map[string]string) *services.Server {
-	t.Helper()
-	home, err := services.Find(os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := home.MySQL(servicetest.Name(t, "test-"+version), services.MySQL{Version: version, Settings: settings})
-	t.Cleanup(func() {
-		if err := s.Remove(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // mysqlDriver is a server of its own.
