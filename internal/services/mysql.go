@@ -150,12 +150,12 @@ func exists(path string) bool {
 }
 
 func (m *MySQL) prepare(ctx context.Context, s *Server, ports []int) (*exec.Cmd, error) {
-	data := filepath.Join(s.Dir(), "data")
-	if err := writeCertificate(s.Dir()); err != nil {
+	data, temporary := filepath.Join(s.Dir(), "data"), filepath.Join(s.Dir(), "tmp")
+	if err := errors.Join(writeCertificate(s.Dir()), os.MkdirAll(temporary, 0o755)); err != nil {
 		return nil, err
 	}
 	if !exists(filepath.Join(s.Dir(), "made")) {
-		if err := errors.Join(os.RemoveAll(data), os.MkdirAll(data, 0o755), os.MkdirAll(filepath.Join(s.Dir(), "tmp"), 0o755)); err != nil {
+		if err := errors.Join(os.RemoveAll(data), os.MkdirAll(data, 0o755)); err != nil {
 			return nil, err
 		}
 		if err := m.initialise(ctx, data); err != nil {
@@ -181,7 +181,7 @@ func (m *MySQL) prepare(ctx context.Context, s *Server, ports []int) (*exec.Cmd,
 	port := strconv.Itoa(ports[0])
 	args := []string{
 		// MariaDB deletes what others of its kind have in the folder that it starts with.
-		"--tmpdir=" + filepath.Join(s.Dir(), "tmp"),
+		"--tmpdir=" + temporary,
 		"--port=" + port, "--bind-address=127.0.0.1", "--socket=sock", "--pid-file=" + filepath.Join(s.Dir(), "server.pid"),
 		"--server-id=" + port, "--init-file=" + init, "--skip-name-resolve", "--secure-file-priv=", "--local-infile=ON",
 		"--log-bin=binlog", "--binlog-format=ROW", "--binlog-row-image=FULL", "--binlog-row-metadata=FULL",
