@@ -38,14 +38,14 @@ func (s *snapshot) close() { s.conn.end() }
 
 // errTableChanged says that a table was altered while its snapshot was
 // prepared: another one has to be taken.
-var errTableChanged = errors.New("a table was altered while its snapshot was prepared")
+var errTableChanged = errors.New("a table was altered, or is about to be, while its snapshot was prepared")
 
 const (
 	maxSnapshotAttempts = 10
 	// lockPatience bounds how long the snapshot waits for the transactions that
 	// change its tables, in seconds: new ones wait behind it meanwhile.
 	lockPatience = 2
-	tableLock    = 60 // seconds to wait for an ALTER TABLE that is running
+	tableLock    = 25 // seconds to wait for an ALTER TABLE that is running; less than queryTimeout
 )
 
 // openSnapshot begins the transaction and notes its place in the log.
@@ -55,7 +55,7 @@ func openSnapshot(ctx context.Context, cfg *Config, sh *shapes, tables []TableCo
 		if !errors.Is(err, errTableChanged) || attempt == maxSnapshotAttempts {
 			return s, err
 		}
-		cfg.Logger.Warn("a table changed while its snapshot was prepared, taking another one", "attempt", attempt)
+		cfg.Logger.Warn("the snapshot could not be prepared, trying again", "reason", err, "attempt", attempt)
 	}
 }
 
@@ -74,7 +74,7 @@ func openSnapshotOnce(ctx context.Context, cfg *Config, sh *shapes, tables []Tab
 		return nil, err
 	}
 	for _, sql := range []string{
-		fmt.Sprintf("SET SESSION lock_wait_timeout = %d", tableLock),
+		fmt.Sprintf("SET SESSION lock_wait_timeout = %d", lockPatience),
 		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
 	} {
 		if _, err := conn.query(ctx, sql); err != nil {
@@ -89,6 +89,11 @@ func openSnapshotOnce(ctx context.Context, cfg *Config, sh *shapes, tables []Tab
 	if err != nil {
 		return nil, err
 	}
+	holder, err := holdTables(ctx, cfg, conn.host, tables)
+	if err != nil {
+		return nil, err
+	}
+	defer holder.end()
 	if cfg.Flavor == MariaDB {
 		err = s.beginMaria(ctx)
 	} else {
@@ -111,8 +116,11 @@ func openSnapshotOnce(ctx context.Context, cfg *Config, sh *shapes, tables []Tab
 		if _, err := conn.query(ctx, "SAVEPOINT cdc"+strconv.Itoa(i)); err != nil {
 			return nil, fmt.Errorf("begin snapshot: %w", err)
 		}
-		if _, err := conn.query(ctx, "SELECT * FROM "+quoteTable(tables[i].Schema, tables[i].Name)+" LIMIT 0"); err != nil {
-			return nil, explainRead(&tables[i], err)
+		if err := openTable(ctx, conn, &tables[i]); errorCode(err) == codeLockTimeout {
+			// Whoever wants to alter it waits for the holder, and we wait behind.
+			return nil, fmt.Errorf("%w: %w", errTableChanged, err)
+		} else if err != nil {
+			return nil, err
 		}
 	}
 	for _, t := range tables {
@@ -123,6 +131,39 @@ func openSnapshotOnce(ctx context.Context, cfg *Config, sh *shapes, tables []Tab
 		s.tables = append(s.tables, st)
 	}
 	return s, nil
+}
+
+// holdTables keeps others from altering or renaming the tables, not from changing
+// their rows, until the connection ends. Else the table that is read later could
+// be another one than that of the transaction's begin, of which the transaction
+// does not see the newest rows: what swaps tables (gh-ost, pt-osc) fills the
+// other one up to that moment.
+func holdTables(ctx context.Context, cfg *Config, host string, tables []TableConfig) (*conn, error) {
+	conn, err := cfg.connectTo(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	for _, sql := range []string{fmt.Sprintf("SET SESSION lock_wait_timeout = %d", tableLock), "START TRANSACTION READ ONLY"} {
+		if _, err := conn.query(ctx, sql); err != nil {
+			conn.Close()
+			return nil, fmt.Errorf("begin snapshot: %w", err)
+		}
+	}
+	for i := range tables {
+		if err := openTable(ctx, conn, &tables[i]); err != nil {
+			conn.Close()
+			return nil, err
+		}
+	}
+	return conn, nil
+}
+
+// openTable makes a transaction keep others from altering a table.
+func openTable(ctx context.Context, conn *conn, t *TableConfig) error {
+	if _, err := conn.query(ctx, "SELECT * FROM "+quoteTable(t.Schema, t.Name)+" LIMIT 0"); err != nil {
+		return explainRead(t, err)
+	}
+	return nil
 }
 
 // waitForID waits for a server id in use: the connection of a process that died
@@ -184,7 +225,7 @@ func (s *snapshot) beginMaria(ctx context.Context) error {
 // GTIDs nothing is left out, for the server notes them once a transaction is
 // visible.
 func (s *snapshot) beginMySQL(ctx context.Context, cfg *Config, tables []TableConfig) error {
-	locker, lockErr := lockTables(ctx, cfg, tables)
+	locker, lockErr := lockTables(ctx, cfg, s.conn.host, tables)
 	if locker != nil {
 		defer locker.end()
 	}
@@ -193,8 +234,12 @@ func (s *snapshot) beginMySQL(ctx context.Context, cfg *Config, tables []TableCo
 		return err
 	}
 	if locker == nil && info.form == placeFile {
-		return refuse("without GTIDs a snapshot needs a short lock on its tables, and did not get it",
-			"GRANT LOCK TABLES ON *.* TO "+cfg.userSQL()+", or end the transactions that hold the tables, or set gtid_mode = ON", lockErr)
+		err := error(refuse("without GTIDs a snapshot needs a short lock on its tables, and did not get it",
+			"GRANT LOCK TABLES ON *.* TO "+cfg.userSQL()+", or end the transactions that hold the tables, or set gtid_mode = ON", lockErr))
+		if errorCode(lockErr) == codeLockTimeout { // it may pass
+			err = fmt.Errorf("%w: %w", errTableChanged, err)
+		}
+		return err
 	}
 	if locker == nil {
 		cfg.Logger.Info("the snapshot's tables could not be locked for a moment: changes of that moment are read twice", "reason", lockErr)
@@ -207,8 +252,8 @@ func (s *snapshot) beginMySQL(ctx context.Context, cfg *Config, tables []TableCo
 }
 
 // lockTables keeps others from changing the tables until the connection ends.
-func lockTables(ctx context.Context, cfg *Config, tables []TableConfig) (*conn, error) {
-	conn, err := cfg.connect(ctx)
+func lockTables(ctx context.Context, cfg *Config, host string, tables []TableConfig) (*conn, error) {
+	conn, err := cfg.connectTo(ctx, host)
 	if err != nil {
 		return nil, err
 	}
