@@ -11,6 +11,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +26,8 @@ type Table struct {
 	Schema, Name string
 	Every        time.Duration // pause between two rounds
 	Batch        int           // rows that one DELETE takes
+	// DropPartitions drops whole partitions by range in place of deleting rows.
+	DropPartitions bool
 }
 
 func (t Table) String() string { return t.Schema + "." + t.Name }
@@ -35,6 +40,12 @@ type Store interface {
 	// Find notes up to n rows of the table, those of the lowest keys, and then
 	// the end of the log.
 	Find(ctx context.Context, t Table, n int) (Rows, Mark, error)
+	// FindPartition notes the oldest partition that may be dropped, and then the
+	// end of the log; nil when there is none.
+	FindPartition(ctx context.Context, t Table) (Partition, Mark, error)
+	// Check looks for what would keep the table from being cleaned up, a
+	// *replication.Refusal, and changes nothing.
+	Check(ctx context.Context, t Table) error
 	Close(ctx context.Context) error
 }
 
@@ -72,24 +83,63 @@ type Cleaner struct {
 	cfg     Config
 	log     *slog.Logger
 	deleted *prometheus.CounterVec
+	dropped *prometheus.CounterVec
+	failing *prometheus.GaugeVec
 	store   Store
+
+	mu       sync.Mutex
+	problems map[string]string // by table: why its last round came to nothing
 }
 
 // New returns a Cleaner that has not connected yet.
 func New(cfg Config) (*Cleaner, error) {
-	c := &Cleaner{cfg: cfg, log: cfg.Logger}
+	c := &Cleaner{cfg: cfg, log: cfg.Logger, problems: map[string]string{}}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	c.deleted = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cdc_outbox_deleted_total", Help: "Published rows deleted from outbox tables.",
 	}, []string{"table"})
+	c.dropped = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cdc_outbox_partitions_dropped_total", Help: "Partitions of outbox tables dropped, all of whose rows were published.",
+	}, []string{"table"})
+	c.failing = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "cdc_outbox_cleanup_failing", Help: "1 while the clean-up of the outbox table is refused or fails, else 0.",
+	}, []string{"table"})
+	for _, t := range cfg.Tables {
+		c.failing.WithLabelValues(t.String()).Set(0)
+	}
 	if cfg.Registerer != nil {
-		if err := cfg.Registerer.Register(c.deleted); err != nil {
-			return nil, fmt.Errorf("clean up: register metrics: %w", err)
+		for _, m := range []prometheus.Collector{c.deleted, c.dropped, c.failing} {
+			if err := cfg.Registerer.Register(m); err != nil {
+				return nil, fmt.Errorf("clean up: register metrics: %w", err)
+			}
 		}
 	}
 	return c, nil
+}
+
+// Problems says, for each table whose last round came to nothing, why, in the
+// order of their names. It may be called from any goroutine.
+func (c *Cleaner) Problems() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []string
+	for _, table := range slices.Sorted(maps.Keys(c.problems)) {
+		list = append(list, "clean-up of "+table+": "+c.problems[table])
+	}
+	return list
+}
+
+// note remembers how a round of the table ended.
+func (c *Cleaner) note(t Table, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	failing := 0.0
+	if delete(c.problems, t.String()); err != nil {
+		c.problems[t.String()], failing = err.Error(), 1
+	}
+	c.failing.WithLabelValues(t.String()).Set(failing)
 }
 
 // Run cleans up until ctx ends. Troubles are logged and tried again: rows that
@@ -103,9 +153,11 @@ func (c *Cleaner) Run(ctx context.Context) {
 		for i, t := range c.cfg.Tables {
 			if !next[i].After(now) {
 				full, err := c.round(ctx, t)
-				switch {
-				case ctx.Err() != nil:
+				if ctx.Err() != nil {
 					return
+				}
+				c.note(t, err)
+				switch {
 				case err != nil:
 					c.log.Warn("cannot clean up an outbox: will try again", "table", t.String(), "error", err)
 					c.close()
@@ -134,28 +186,22 @@ func (c *Cleaner) close() {
 	c.store = nil
 }
 
-// round deletes the rows that are there, and reports whether there may be more.
+// round removes the rows that are there, and reports whether there may be more.
 func (c *Cleaner) round(ctx context.Context, t Table) (full bool, err error) {
 	if c.store == nil {
 		if c.store, err = c.cfg.Open(ctx); err != nil {
 			return false, err
 		}
 	}
+	if t.DropPartitions {
+		return c.dropPartition(ctx, t)
+	}
 	rows, mark, err := c.store.Find(ctx, t, rowsOfRound)
 	if err != nil || rows.Len() == 0 {
 		return false, err
 	}
-	for {
-		passed, err := c.cfg.Reached(t, mark)
-		if err != nil {
-			return false, err
-		}
-		if passed {
-			break
-		}
-		if !pause(ctx, look) {
-			return false, ctx.Err()
-		}
+	if err := c.wait(ctx, t, mark); err != nil {
+		return false, err
 	}
 	var sum int64
 	for first := 0; first < rows.Len(); first += t.Batch {
@@ -168,6 +214,19 @@ func (c *Cleaner) round(ctx context.Context, t Table) (full bool, err error) {
 	}
 	c.log.Debug("cleaned up an outbox", "table", t.String(), "deleted", sum, "published_up_to", mark)
 	return rows.Len() == rowsOfRound && sum > 0, nil
+}
+
+// wait waits until the saved checkpoint has passed the mark.
+func (c *Cleaner) wait(ctx context.Context, t Table, m Mark) error {
+	for {
+		passed, err := c.cfg.Reached(t, m)
+		if err != nil || passed {
+			return err
+		}
+		if !pause(ctx, look) {
+			return ctx.Err()
+		}
+	}
 }
 
 // pause waits for d and reports false when ctx ended first.

@@ -140,23 +140,48 @@ func (s *postgresStore) Find(ctx context.Context, t Table, n int) (Rows, Mark, e
 	if r.Len() == 0 {
 		return r, "", nil
 	}
+	if err := s.judge(t, published, filtered); err != nil {
+		return nil, "", err
+	}
+	mark, err := s.mark(ctx, r.oid)
+	return r, mark, err
+}
+
+// mark is the end of the log, for rows of the table of that OID.
+func (s *postgresStore) mark(ctx context.Context, oid uint32) (Mark, error) {
+	var end string
+	if err := s.conn.QueryRow(ctx, "SELECT pg_catalog.pg_current_wal_insert_lsn()::text").Scan(&end); err != nil {
+		return "", fmt.Errorf("look for the end of the log: %w", err)
+	}
+	return Mark(fmt.Sprintf("%s %d", end, oid)), nil
+}
+
+// judge refuses a table that the publication does not carry whole.
+func (s *postgresStore) judge(t Table, published, filtered bool) error {
 	switch {
 	case !published:
-		return nil, "", &replication.Refusal{
+		return &replication.Refusal{
 			Problem: fmt.Sprintf("publication %s does not publish the inserts of outbox table %s: rows that nobody has published would be deleted", s.publication, t),
 			Remedy:  fmt.Sprintf("start cdc again, which adds the table to its publication or says what is amiss, or remove cleanup from outbox %s in the configuration", t),
 		}
 	case filtered:
-		return nil, "", &replication.Refusal{
+		return &replication.Refusal{
 			Problem: fmt.Sprintf("publication %s has a row filter on outbox table %s: rows that it leaves out would be deleted unpublished", s.publication, t),
 			Remedy:  fmt.Sprintf("remove the row filter (ALTER PUBLICATION … SET TABLE), or remove cleanup from outbox %s in the configuration", t),
 		}
 	}
-	var mark string
-	if err := s.conn.QueryRow(ctx, "SELECT pg_catalog.pg_current_wal_insert_lsn()::text").Scan(&mark); err != nil {
-		return nil, "", fmt.Errorf("look for the end of the log: %w", err)
+	return nil
+}
+
+// carried refuses a table that the publication does not carry whole.
+func (s *postgresStore) carried(ctx context.Context, t Table) error {
+	var oid uint32
+	var published, filtered bool
+	err := s.conn.QueryRow(ctx, carriedSQL+"SELECT oid, published, filtered FROM w", t.Schema, t.Name, s.publication).Scan(&oid, &published, &filtered)
+	if err != nil {
+		return fmt.Errorf("look for table %s in publication %s: %w", t, s.publication, err)
 	}
-	return r, Mark(fmt.Sprintf("%s %d", mark, r.oid)), nil
+	return s.judge(t, published, filtered)
 }
 
 // postgresRows are rows by their key's columns, and the version of each.
