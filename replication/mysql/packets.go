@@ -43,9 +43,6 @@ func (p *packets) arrived() bool {
 	return n < maxPayload && have >= 4+n
 }
 
-// wait returns when a byte of the next packet has arrived.
-func (p *packets) wait() error { return p.fill(1) }
-
 func (p *packets) length() int {
 	h := p.buf[p.r:]
 	return int(h[0]) | int(h[1])<<8 | int(h[2])<<16

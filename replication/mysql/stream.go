@@ -248,11 +248,12 @@ func (s *stream) connection(ctx context.Context, up func()) error {
 // receive reads the log until an error, or the end of ctx.
 func (s *stream) receive(ctx context.Context, p *packets) error {
 	for {
-		if err := p.wait(); err != nil {
+		b, err := p.next() // whole: nothing waits for the network while s.mu is held
+		if err != nil {
 			return err
 		}
 		s.mu.Lock()
-		err := s.drain(ctx, p)
+		err = s.drain(ctx, p, b)
 		worth := s.worth(time.Now())
 		s.mu.Unlock()
 		if worth {
@@ -267,14 +268,10 @@ func (s *stream) receive(ctx context.Context, p *packets) error {
 	}
 }
 
-// drain decodes the events that have arrived, while s.mu is held.
-func (s *stream) drain(ctx context.Context, p *packets) error {
+// drain decodes b and the events that have arrived after it, while s.mu is held.
+func (s *stream) drain(ctx context.Context, p *packets, b []byte) error {
 	for {
 		if _, err := s.room(ctx); err != nil {
-			return err
-		}
-		b, err := p.next() // the first has arrived, or its begin
-		if err != nil {
 			return err
 		}
 		if len(b) == 0 {
@@ -295,6 +292,10 @@ func (s *stream) drain(ctx context.Context, p *packets) error {
 		}
 		if !p.arrived() {
 			return nil
+		}
+		var err error
+		if b, err = p.next(); err != nil {
+			return err
 		}
 	}
 }
