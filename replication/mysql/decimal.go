@@ -19,13 +19,13 @@ func decodeDecimal(c *cursor, a *arena.Arena, precision, scale int) replication.
 func appendDecimal(text []byte, c *cursor, precision, scale int) []byte {
 	whole := precision - scale
 	if whole < 0 || scale < 0 || precision > 80 {
-		c.fail()
+		c.Fail()
 		return text
 	}
 	size := whole/9*4 + decimalBytes[whole%9] + scale/9*4 + decimalBytes[scale%9]
-	raw := c.bytes(uint64(size))
-	if c.err != nil || size == 0 {
-		c.fail()
+	raw := c.Bytes(uint64(size))
+	if c.Err != nil || size == 0 {
+		c.Fail()
 		return text
 	}
 	var buf [40]byte
@@ -39,9 +39,9 @@ func appendDecimal(text []byte, c *cursor, precision, scale int) []byte {
 	}
 	var digits [84]byte
 	out := digits[:0]
-	part := cursor{b: b}
+	part := cursor{B: b}
 	group := func(n int) { // n digits, with leading zeros
-		v := part.big(decimalBytes[n])
+		v := part.BE(decimalBytes[n])
 		at := len(out)
 		out = out[:at+n]
 		for i := at + n - 1; i >= at; i-- {

@@ -226,12 +226,12 @@ func (r *reader) format(body []byte) error {
 
 // rotate reads a ROTATE event: the name of the file that follows.
 func (r *reader) rotate(body []byte) error {
-	c := cursor{b: body}
-	offset := c.u64()
-	if c.err != nil {
-		return c.err
+	c := cursor{B: body}
+	offset := c.LE64()
+	if c.Err != nil {
+		return c.Err
 	}
-	name := string(c.b)
+	name := string(c.B)
 	if r.checksum && len(name) > 4 && r.file != "" && !sameBase(name, r.file) && sameBase(name[:len(name)-4], r.file) {
 		name = name[:len(name)-4]
 	}
@@ -275,21 +275,21 @@ func (r *reader) transactionBegins(h header, body []byte, start uint64) (err err
 
 // gtid reads what begins every transaction of MySQL: MySQL source, "Gtid_event".
 func (r *reader) gtid(h header, body []byte, start uint64) error {
-	c := cursor{b: body}
-	c.u8() // flags
+	c := cursor{B: body}
+	c.U8() // flags
 	var id txID
-	copy(id.source.sid[:], c.bytes(16))
-	id.gno = int64(c.u64())
+	copy(id.source.sid[:], c.Bytes(16))
+	id.gno = int64(c.LE64())
 	committed := int64(h.time) * 1e6
-	if len(c.b) >= 17+7 && c.u8() == 2 { // logical clock, then the commit's time
-		c.u64()
-		c.u64()
-		if t := c.uint(7); t != 0 {
+	if len(c.B) >= 17+7 && c.U8() == 2 { // logical clock, then the commit's time
+		c.LE64()
+		c.LE64()
+		if t := c.LE(7); t != 0 {
 			committed = int64(t & (1<<55 - 1))
 		}
 	}
-	if c.err != nil {
-		return c.err
+	if c.Err != nil {
+		return c.Err
 	}
 	return r.begin(id, committed, start)
 }
@@ -318,13 +318,13 @@ func (r *reader) gtidMaria(h header, body []byte, start uint64) error {
 		standalone = 1
 		preparedXA = 64
 	)
-	c := cursor{b: body}
+	c := cursor{B: body}
 	id := txID{maria: mariaGTID{server: h.server}}
-	id.maria.seq = c.u64()
-	id.domain = c.u32()
-	flags := c.u8()
-	if c.err != nil {
-		return c.err
+	id.maria.seq = c.LE64()
+	id.domain = c.LE32()
+	flags := c.U8()
+	if c.Err != nil {
+		return c.Err
 	}
 	if err := r.begin(id, int64(h.time)*1e6, start); err != nil {
 		return err
@@ -545,22 +545,22 @@ func (r *reader) transaction(b *batch) *replication.Transaction {
 // inflate undoes the compression of MariaDB's events: a byte with the number of
 // the bytes of the length, the length, and a zlib stream.
 func (r *reader) inflate(b []byte, a *arena.Arena) ([]byte, error) {
-	c := cursor{b: b}
-	n := c.big(int(c.u8() & 7))
-	if c.err != nil || n > 1<<30 {
+	c := cursor{B: b}
+	n := c.BE(int(c.U8() & 7))
+	if c.Err != nil || n > 1<<30 {
 		return nil, errShort
 	}
 	var err error
 	if r.zlib == nil {
-		r.zlib, err = zlib.NewReader(bytes.NewReader(c.b))
+		r.zlib, err = zlib.NewReader(bytes.NewReader(c.B))
 	} else {
-		err = r.zlib.(zlib.Resetter).Reset(bytes.NewReader(c.b), nil)
+		err = r.zlib.(zlib.Resetter).Reset(bytes.NewReader(c.B), nil)
 	}
 	if err != nil {
 		return nil, corruptError{err}
 	}
 	// Not all at once: the length is what the sender says.
-	out := a.Alloc(int(min(n, uint64(len(c.b))*1032)))
+	out := a.Alloc(int(min(n, uint64(len(c.B))*1032)))
 	if uint64(len(out)) < n {
 		return nil, errShort
 	}
@@ -573,33 +573,33 @@ func (r *reader) inflate(b []byte, a *arena.Arena) ([]byte, error) {
 // payload reads a compressed transaction, event by event: MySQL source,
 // "Transaction_payload_event".
 func (r *reader) payload(ctx context.Context, body []byte, start uint64) error {
-	c := cursor{b: body}
+	c := cursor{B: body}
 	const none, zstandard = 255, 0
 	compression := uint64(none)
 	for {
-		field := c.packed()
-		if c.err != nil {
-			return c.err
+		field := c.Packed()
+		if c.Err != nil {
+			return c.Err
 		}
 		if field == 0 {
 			break
 		}
-		value := cursor{b: c.text()}
+		value := cursor{B: c.PackedBytes()}
 		if field == 2 {
-			compression = value.packed()
+			compression = value.Packed()
 		}
 	}
 	if compression == none {
-		return r.payloadEvents(ctx, bytes.NewReader(c.b), start)
+		return r.payloadEvents(ctx, bytes.NewReader(c.B), start)
 	}
 	if compression != zstandard {
 		return fmt.Errorf("a transaction is compressed by the unknown method %d", compression)
 	}
 	var err error
 	if r.zstd == nil {
-		r.zstd, err = zstd.NewReader(bytes.NewReader(c.b), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+		r.zstd, err = zstd.NewReader(bytes.NewReader(c.B), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 	} else {
-		err = r.zstd.Reset(bytes.NewReader(c.b))
+		err = r.zstd.Reset(bytes.NewReader(c.B))
 	}
 	if err != nil {
 		return corruptError{err}

@@ -18,11 +18,11 @@ func execute(conn *conn, p *packets, sql string) (columns int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	c := cursor{b: b}
-	c.u8()
-	id, described := c.u32(), int(c.u16())
-	if c.err != nil {
-		return 0, fmt.Errorf("prepare: %w", c.err)
+	c := cursor{B: b}
+	c.U8()
+	id, described := c.LE32(), int(c.LE16())
+	if c.Err != nil {
+		return 0, fmt.Errorf("prepare: %w", c.Err)
 	}
 	// Sent before the rest of the answer is read, which ends in a packet that
 	// newer servers leave out: whatever comes next begins the next answer.
@@ -44,9 +44,9 @@ func execute(conn *conn, p *packets, sql string) (columns int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	c = cursor{b: b}
-	columns = int(c.packed())
-	if err := c.finish(); err != nil {
+	c = cursor{B: b}
+	columns = int(c.Packed())
+	if err := c.Finish(); err != nil {
 		return 0, fmt.Errorf("execute: %w", err)
 	}
 	for range columns {

@@ -105,9 +105,9 @@ type jsonBox struct {
 
 func openJSON(typ byte, b []byte) (box jsonBox, ok bool) {
 	box = jsonBox{object: typ <= jsonLargeObject, large: typ&1 == 1}
-	c := cursor{b: b}
-	count, size := c.uint(box.word()), c.uint(box.word())
-	if c.err != nil || size > uint64(len(b)) || count > size {
+	c := cursor{B: b}
+	count, size := c.LE(box.word()), c.LE(box.word())
+	if c.Err != nil || size > uint64(len(b)) || count > size {
 		return box, false
 	}
 	box.b, box.count = b[:size], int(count)
@@ -124,15 +124,15 @@ func (x *jsonBox) word() int {
 
 func (x *jsonBox) at(offset int) cursor {
 	if offset > len(x.b) {
-		return cursor{err: errShort}
+		return cursor{Err: errShort}
 	}
-	return cursor{b: x.b[offset:]}
+	return cursor{B: x.b[offset:]}
 }
 
 func (x *jsonBox) key(i int) ([]byte, bool) {
 	c := x.at(2*x.word() + i*(x.word()+2))
-	offset, n := c.uint(x.word()), c.u16()
-	if c.err != nil || offset+uint64(n) > uint64(len(x.b)) {
+	offset, n := c.LE(x.word()), c.LE16()
+	if c.Err != nil || offset+uint64(n) > uint64(len(x.b)) {
 		return nil, false
 	}
 	return x.b[offset : offset+uint64(n)], true
@@ -144,13 +144,13 @@ func (x *jsonBox) elem(i int) (typ byte, b []byte, ok bool) {
 		at += x.count * (x.word() + 2)
 	}
 	c := x.at(at)
-	typ = c.u8()
+	typ = c.U8()
 	if typ == jsonLiteral || typ == jsonInt16 || typ == jsonUint16 || x.large && (typ == jsonInt32 || typ == jsonUint32) {
-		b = c.bytes(uint64(x.word())) // in the place of the offset
-		return typ, b, c.err == nil
+		b = c.Bytes(uint64(x.word())) // in the place of the offset
+		return typ, b, c.Err == nil
 	}
-	offset := c.uint(x.word())
-	if c.err != nil || offset > uint64(len(x.b)) {
+	offset := c.LE(x.word())
+	if c.Err != nil || offset > uint64(len(x.b)) {
 		return typ, nil, false
 	}
 	return typ, x.b[offset:], true
@@ -158,10 +158,10 @@ func (x *jsonBox) elem(i int) (typ byte, b []byte, ok bool) {
 
 // scalar renders a value that has no parts.
 func (w *jsonWriter) scalar(typ byte, b []byte) bool {
-	c := cursor{b: b}
+	c := cursor{B: b}
 	switch typ {
 	case jsonLiteral:
-		switch c.u8() {
+		switch c.U8() {
 		case 0:
 			w.out = append(w.out, "null"...)
 		case 1:
@@ -172,48 +172,48 @@ func (w *jsonWriter) scalar(typ byte, b []byte) bool {
 			return false
 		}
 	case jsonInt16:
-		w.out = strconv.AppendInt(w.out, int64(int16(c.u16())), 10)
+		w.out = strconv.AppendInt(w.out, int64(int16(c.LE16())), 10)
 	case jsonUint16:
-		w.out = strconv.AppendUint(w.out, uint64(c.u16()), 10)
+		w.out = strconv.AppendUint(w.out, uint64(c.LE16()), 10)
 	case jsonInt32:
-		w.out = strconv.AppendInt(w.out, int64(int32(c.u32())), 10)
+		w.out = strconv.AppendInt(w.out, int64(int32(c.LE32())), 10)
 	case jsonUint32:
-		w.out = strconv.AppendUint(w.out, uint64(c.u32()), 10)
+		w.out = strconv.AppendUint(w.out, uint64(c.LE32()), 10)
 	case jsonInt64:
-		w.out = strconv.AppendInt(w.out, int64(c.u64()), 10)
+		w.out = strconv.AppendInt(w.out, int64(c.LE64()), 10)
 	case jsonUint64:
-		w.out = strconv.AppendUint(w.out, c.u64(), 10)
+		w.out = strconv.AppendUint(w.out, c.LE64(), 10)
 	case jsonDouble:
-		v := math.Float64frombits(c.u64())
+		v := math.Float64frombits(c.LE64())
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return false
 		}
 		w.out = appendJSONDouble(w.out, v)
 	case jsonString:
-		text := c.bytes(jsonLength(&c))
-		if c.err == nil {
+		text := c.Bytes(jsonLength(&c))
+		if c.Err == nil {
 			w.out = appendJSONString(w.out, text)
 		}
 	case jsonOpaque:
-		kind := c.u8()
-		data := c.bytes(jsonLength(&c))
-		return c.err == nil && w.opaque(kind, data)
+		kind := c.U8()
+		data := c.Bytes(jsonLength(&c))
+		return c.Err == nil && w.opaque(kind, data)
 	default:
 		return false
 	}
-	return c.err == nil
+	return c.Err == nil
 }
 
 // jsonLength reads a length: seven bits a byte, the lowest first.
 func jsonLength(c *cursor) (n uint64) {
 	for shift := 0; shift < 35; shift += 7 {
-		x := c.u8()
+		x := c.U8()
 		n |= uint64(x&0x7f) << shift
 		if x < 0x80 {
 			return n
 		}
 	}
-	c.fail()
+	c.Fail()
 	return 0
 }
 
@@ -221,14 +221,14 @@ func jsonLength(c *cursor) (n uint64) {
 func (w *jsonWriter) opaque(kind byte, data []byte) bool {
 	switch kind {
 	case gomysql.MYSQL_TYPE_NEWDECIMAL:
-		c := cursor{b: data}
-		precision, scale := int(c.u8()), int(c.u8())
+		c := cursor{B: data}
+		precision, scale := int(c.U8()), int(c.U8())
 		w.out = appendDecimal(w.out, &c, precision, scale)
-		return c.finish() == nil
+		return c.Finish() == nil
 	case gomysql.MYSQL_TYPE_DATE, gomysql.MYSQL_TYPE_TIME, gomysql.MYSQL_TYPE_DATETIME, gomysql.MYSQL_TYPE_TIMESTAMP:
-		c := cursor{b: data}
-		packed := int64(c.u64())
-		if c.finish() != nil {
+		c := cursor{B: data}
+		packed := int64(c.LE64())
+		if c.Finish() != nil {
 			return false
 		}
 		w.out = appendPacked(append(w.out, '"'), kind, packed)

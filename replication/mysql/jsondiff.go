@@ -78,20 +78,20 @@ func patchJSON(old, diffs []byte, a *arena.Arena) (replication.Value, error) {
 	if err != nil {
 		return replication.Null, err
 	}
-	c := cursor{b: diffs}
-	for len(c.b) > 0 {
-		op, path := c.u8(), c.text()
+	c := cursor{B: diffs}
+	for len(c.B) > 0 {
+		op, path := c.U8(), c.PackedBytes()
 		var value *jsonNode
 		if op != diffRemove {
-			doc := c.text()
-			if c.err != nil || len(doc) == 0 {
+			doc := c.PackedBytes()
+			if c.Err != nil || len(doc) == 0 {
 				return replication.Null, errJSON
 			}
 			if value, err = readJSON(doc[0], doc[1:], 0, &budget); err != nil {
 				return replication.Null, err
 			}
 		}
-		if c.err != nil || op > diffRemove {
+		if c.Err != nil || op > diffRemove {
 			return replication.Null, errJSON
 		}
 		if root, err = root.patch(op, path, value); err != nil {

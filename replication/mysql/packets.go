@@ -137,13 +137,13 @@ func lost(err error) error {
 
 // serverError reads an error packet: MySQL internals manual, "ERR_Packet".
 func serverError(body []byte) error {
-	c := cursor{b: body}
-	c.u8() // 0xff
-	e := &gomysql.MyError{Code: c.u16()}
-	if len(c.b) > 0 && c.b[0] == '#' {
-		c.u8()
-		e.State = string(c.bytes(5))
+	c := cursor{B: body}
+	c.U8() // 0xff
+	e := &gomysql.MyError{Code: c.LE16()}
+	if len(c.B) > 0 && c.B[0] == '#' {
+		c.U8()
+		e.State = string(c.Bytes(5))
 	}
-	e.Message = string(c.b)
+	e.Message = string(c.B)
 	return e
 }

@@ -17,22 +17,22 @@ import (
 // looked at for what they mean to the transaction and to captured tables;
 // everything else passes, whatever it is.
 func (r *reader) query(ctx context.Context, h header, body []byte) error {
-	c := cursor{b: body}
-	c.u32() // thread
-	c.u32() // seconds
-	schemaLen := c.u8()
-	c.u16() // error
-	statusLen := c.u16()
+	c := cursor{B: body}
+	c.LE32() // thread
+	c.LE32() // seconds
+	schemaLen := c.U8()
+	c.LE16() // error
+	statusLen := c.LE16()
 	if h.kind == gorepl.EXECUTE_LOAD_QUERY_EVENT {
-		c.bytes(13)
+		c.Bytes(13)
 	}
-	c.bytes(uint64(statusLen))
-	database := c.bytes(uint64(schemaLen))
-	c.u8()
-	if c.err != nil {
-		return c.err
+	c.Bytes(uint64(statusLen))
+	database := c.Bytes(uint64(schemaLen))
+	c.U8()
+	if c.Err != nil {
+		return c.Err
 	}
-	text := c.b
+	text := c.B
 	if h.kind == gorepl.MARIADB_QUERY_COMPRESSED_EVENT {
 		var err error
 		if text, err = inflateText(text); err != nil {
@@ -105,12 +105,12 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 }
 
 func inflateText(b []byte) ([]byte, error) {
-	c := cursor{b: b}
-	n := c.big(int(c.u8() & 7))
-	if c.err != nil {
-		return nil, c.err
+	c := cursor{B: b}
+	n := c.BE(int(c.U8() & 7))
+	if c.Err != nil {
+		return nil, c.Err
 	}
-	z, err := zlib.NewReader(bytes.NewReader(c.b))
+	z, err := zlib.NewReader(bytes.NewReader(c.B))
 	if err != nil {
 		return nil, corruptError{err}
 	}

@@ -19,31 +19,31 @@ func (d *decoder) result(c *cursor, a *arena.Arena) replication.Value {
 		if width == 3 {
 			width = 4
 		}
-		v := c.uint(width)
+		v := c.LE(width)
 		if d.unsigned {
 			return replication.UintValue(v)
 		}
 		shift := 64 - 8*width
 		return replication.IntValue(int64(v<<shift) >> shift)
 	case opYear:
-		return replication.IntValue(int64(c.u16()))
+		return replication.IntValue(int64(c.LE16()))
 	case opFloat:
-		return replication.FloatValue(float64(math.Float32frombits(c.u32())))
+		return replication.FloatValue(float64(math.Float32frombits(c.LE32())))
 	case opDouble:
-		return replication.FloatValue(math.Float64frombits(c.u64()))
+		return replication.FloatValue(math.Float64frombits(c.LE64()))
 	case opDate, opDatetime, opDatetime2, opTimestamp, opTimestamp2:
 		return d.resultDate(c, a)
 	case opTime, opTime2:
 		return d.time(resultTime(c), a)
 	default: // all others are bytes after a length
 	}
-	b := c.text()
+	b := c.PackedBytes()
 	switch d.op {
 	case opDecimal:
 		return replication.BytesValue(replication.KindDecimal, trimDecimal(b))
 	case opBit, opBool:
-		bits := cursor{b: b}
-		v := bits.big(min(len(b), 8))
+		bits := cursor{B: b}
+		v := bits.BE(min(len(b), 8))
 		if d.op == opBool {
 			return replication.BoolValue(v != 0)
 		}
@@ -67,19 +67,19 @@ func (d *decoder) result(c *cursor, a *arena.Arena) replication.Value {
 
 // resultDate reads a date: a length, and as many parts as are not zero.
 func (d *decoder) resultDate(c *cursor, a *arena.Arena) replication.Value {
-	p := cursor{b: c.bytes(uint64(c.u8()))}
+	p := cursor{B: c.Bytes(uint64(c.U8()))}
 	var k clock
-	if len(p.b) > 0 {
-		k.year, k.month, k.day = int(p.u16()), int(p.u8()), int(p.u8())
+	if len(p.B) > 0 {
+		k.year, k.month, k.day = int(p.LE16()), int(p.U8()), int(p.U8())
 	}
-	if len(p.b) > 0 {
-		k.hour, k.minute, k.second = int(p.u8()), int(p.u8()), int(p.u8())
+	if len(p.B) > 0 {
+		k.hour, k.minute, k.second = int(p.U8()), int(p.U8()), int(p.U8())
 	}
-	if len(p.b) > 0 {
-		k.micro = int(p.u32())
+	if len(p.B) > 0 {
+		k.micro = int(p.LE32())
 	}
-	if p.finish() != nil {
-		c.fail()
+	if p.Finish() != nil {
+		c.Fail()
 	}
 	switch d.op {
 	case opDate:
@@ -96,18 +96,18 @@ func (d *decoder) resultDate(c *cursor, a *arena.Arena) replication.Value {
 }
 
 func resultTime(c *cursor) (k clock) {
-	p := cursor{b: c.bytes(uint64(c.u8()))}
-	if len(p.b) == 0 {
+	p := cursor{B: c.Bytes(uint64(c.U8()))}
+	if len(p.B) == 0 {
 		return k
 	}
-	k.negative = p.u8() != 0
-	days := p.u32()
-	k.hour, k.minute, k.second = int(days)*24+int(p.u8()), int(p.u8()), int(p.u8())
-	if len(p.b) > 0 {
-		k.micro = int(p.u32())
+	k.negative = p.U8() != 0
+	days := p.LE32()
+	k.hour, k.minute, k.second = int(days)*24+int(p.U8()), int(p.U8()), int(p.U8())
+	if len(p.B) > 0 {
+		k.micro = int(p.LE32())
 	}
-	if p.finish() != nil {
-		c.fail()
+	if p.Finish() != nil {
+		c.Fail()
 	}
 	return k
 }
@@ -122,7 +122,7 @@ func parseUUID(c *cursor, b []byte, a *arena.Arena) replication.Value {
 		}
 	}
 	if n, err := hex.Decode(out, digits); err != nil || n != 16 {
-		c.fail()
+		c.Fail()
 		return replication.Null
 	}
 	return replication.BytesValue(replication.KindUUID, out)

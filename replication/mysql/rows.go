@@ -23,26 +23,26 @@ type rowsEvent struct {
 
 // readRows takes a row event's frame apart. version is 1 or 2.
 func readRows(op replication.Op, version int, partial bool, body []byte) (e rowsEvent, err error) {
-	c := cursor{b: body}
+	c := cursor{B: body}
 	e.op, e.partial = op, partial
-	e.table = c.uint(6)
-	e.last = c.u16()&1 != 0
+	e.table = c.LE(6)
+	e.last = c.LE16()&1 != 0
 	if version == 2 {
-		extra := c.u16() // its length, these two bytes included
-		c.bytes(uint64(max(extra, 2) - 2))
+		extra := c.LE16() // its length, these two bytes included
+		c.Bytes(uint64(max(extra, 2) - 2))
 	}
-	n := c.packed()
+	n := c.Packed()
 	if n > 4096 { // more than a table may have
-		c.fail()
+		c.Fail()
 	}
 	e.columns = int(n)
-	e.present = c.bytes((n + 7) / 8)
+	e.present = c.Bytes((n + 7) / 8)
 	if op == replication.OpUpdate {
-		e.presentA = c.bytes((n + 7) / 8)
+		e.presentA = c.Bytes((n + 7) / 8)
 	}
-	e.rows = c.b
-	if c.err != nil {
-		return e, fmt.Errorf("read row event: %w", c.err)
+	e.rows = c.B
+	if c.Err != nil {
+		return e, fmt.Errorf("read row event: %w", c.Err)
 	}
 	return e, nil
 }
@@ -70,7 +70,7 @@ func (p *plan) walk(e *rowsEvent) (w walker, err error) {
 	if e.columns != len(p.decoders) {
 		return w, fmt.Errorf("row event of table %s has %d columns, its table map %d", p.table, e.columns, len(p.decoders))
 	}
-	w = walker{plan: p, event: e, c: cursor{b: e.rows}, n1: countBits(e.present, e.columns)}
+	w = walker{plan: p, event: e, c: cursor{B: e.rows}, n1: countBits(e.present, e.columns)}
 	if e.op == replication.OpUpdate {
 		w.n2 = countBits(e.presentA, e.columns)
 	}
@@ -80,10 +80,10 @@ func (p *plan) walk(e *rowsEvent) (w walker, err error) {
 // next reads the next row into ch; false at the end of the event. The event's
 // bytes must live as long as the arena, for values alias them.
 func (w *walker) next(a *arena.Arena, ch *replication.Change) (more bool, err error) {
-	if len(w.c.b) == 0 {
+	if len(w.c.B) == 0 {
 		return false, nil
 	}
-	at := len(w.event.rows) - len(w.c.b)
+	at := len(w.event.rows) - len(w.c.B)
 	ch.Op, ch.Table = w.event.op, w.plan.table
 	switch {
 	case w.event.partial:
@@ -98,10 +98,10 @@ func (w *walker) next(a *arena.Arena, ch *replication.Change) (more bool, err er
 		ch.After = w.image(w.event.presentA, w.n2, a)
 		err = w.complete(ch)
 	}
-	if w.c.err != nil {
-		err = w.c.err
+	if w.c.Err != nil {
+		err = w.c.Err
 	}
-	if err == nil && len(w.c.b) == len(w.event.rows)-at {
+	if err == nil && len(w.c.B) == len(w.event.rows)-at {
 		err = errors.New("a row without content")
 	}
 	if err != nil {
@@ -114,8 +114,8 @@ func (w *walker) next(a *arena.Arena, ch *replication.Change) (more bool, err er
 // are there, then the values.
 func (w *walker) image(present []byte, count int, a *arena.Arena) []replication.Value {
 	c := &w.c
-	nulls := c.bytes(uint64(count+7) / 8)
-	if c.err != nil {
+	nulls := c.Bytes(uint64(count+7) / 8)
+	if c.Err != nil {
 		return nil
 	}
 	decoders := w.plan.decoders
@@ -187,15 +187,15 @@ func (w *walker) partialUpdate(a *arena.Arena, ch *replication.Change) error {
 		if d.op != opJSON {
 			return d.value(c, a)
 		}
-		raw[i] = c.bytes(c.uint(d.width))
+		raw[i] = c.Bytes(c.LE(d.width))
 		return d.json(raw[i], a)
 	})
 	var differs []byte
-	if options := c.packed(); options&1 != 0 {
-		differs = c.bytes(uint64(w.plan.json+7) / 8)
+	if options := c.Packed(); options&1 != 0 {
+		differs = c.Bytes(uint64(w.plan.json+7) / 8)
 	}
-	if c.err != nil {
-		return c.err
+	if c.Err != nil {
+		return c.Err
 	}
 	json := 0
 	var err error
@@ -204,7 +204,7 @@ func (w *walker) partialUpdate(a *arena.Arena, ch *replication.Change) error {
 			return d.value(c, a)
 		}
 		json++
-		doc := c.bytes(c.uint(d.width))
+		doc := c.Bytes(c.LE(d.width))
 		if !bit(differs, json-1) {
 			return d.json(doc, a)
 		}
@@ -222,7 +222,7 @@ func (w *walker) partialUpdate(a *arena.Arena, ch *replication.Change) error {
 		}
 	})
 	if err == nil {
-		err = c.err
+		err = c.Err
 	}
 	if err != nil {
 		return err
@@ -232,7 +232,7 @@ func (w *walker) partialUpdate(a *arena.Arena, ch *replication.Change) error {
 
 // imageOf is image with a reader for each value.
 func (w *walker) imageOf(present []byte, count int, a *arena.Arena, read func(int, *decoder) replication.Value, null ...func(int, *decoder)) []replication.Value {
-	nulls := w.c.bytes(uint64(count+7) / 8)
+	nulls := w.c.Bytes(uint64(count+7) / 8)
 	values := a.Values(len(w.plan.table.Columns))
 	j, k := 0, 0
 	for i := range w.plan.decoders {
@@ -245,7 +245,7 @@ func (w *walker) imageOf(present []byte, count int, a *arena.Arena, read func(in
 				for _, f := range null {
 					f(i, d)
 				}
-			case w.c.err != nil:
+			case w.c.Err != nil:
 				v = replication.Null
 			default:
 				v = read(i, d)

@@ -225,12 +225,12 @@ func FuzzValue(f *testing.F) {
 		for _, p := range []ZeroDates{ZeroDatesError, ZeroDatesNull, ZeroDatesText} {
 			d := newDecoder(&col, policy{p})
 			var a arena.Arena
-			c := cursor{b: data}
-			if v := d.value(&c, &a); c.err == nil {
+			c := cursor{B: data}
+			if v := d.value(&c, &a); c.Err == nil {
 				_ = v.String()
 			}
-			c = cursor{b: data}
-			if v := d.result(&c, &a); c.err == nil {
+			c = cursor{B: data}
+			if v := d.result(&c, &a); c.Err == nil {
 				_ = v.String()
 			}
 		}

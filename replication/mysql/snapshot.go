@@ -441,22 +441,22 @@ func (w *snapshotWriter) row(ctx context.Context, row []byte) error {
 // resultRow reads a row of the binary protocol: a bitmap of the NULLs, which
 // begins at its third bit, then the values. They alias row.
 func (p *plan) resultRow(row []byte, a *arena.Arena) ([]replication.Value, error) {
-	c := cursor{b: row}
+	c := cursor{B: row}
 	values := a.Values(len(p.table.Columns))
-	nulls := c.bytes(uint64(len(values)+9) / 8)
+	nulls := c.Bytes(uint64(len(values)+9) / 8)
 	j := 0
 	for i := range p.decoders {
 		if p.decoders[i].skip {
 			continue
 		}
-		if values[j] = replication.Null; !bit(nulls, j+2) && c.err == nil {
-			if values[j] = p.decoders[i].result(&c, a); c.err != nil {
-				return nil, fmt.Errorf("column %s: %w", p.table.Columns[j].Name, c.err)
+		if values[j] = replication.Null; !bit(nulls, j+2) && c.Err == nil {
+			if values[j] = p.decoders[i].result(&c, a); c.Err != nil {
+				return nil, fmt.Errorf("column %s: %w", p.table.Columns[j].Name, c.Err)
 			}
 		}
 		j++
 	}
-	return values, c.finish()
+	return values, c.Finish()
 }
 
 // report tells the progress, at most once a second unless the table is done.

@@ -22,20 +22,20 @@ type tableMap struct {
 
 // readTableMap takes the event's frame apart.
 func readTableMap(body []byte) (m tableMap, err error) {
-	c := cursor{b: body}
-	m.id = c.uint(6)
-	c.u16() // flags
-	m.schema = c.bytes(uint64(c.u8()))
-	c.u8()
-	m.name = c.bytes(uint64(c.u8()))
-	c.u8()
-	n := c.packed()
-	m.types = c.bytes(n)
-	m.meta = c.text()
-	m.nullable = c.bytes((n + 7) / 8)
-	m.optional = c.b
-	if c.err != nil {
-		return m, fmt.Errorf("read table map: %w", c.err)
+	c := cursor{B: body}
+	m.id = c.LE(6)
+	c.LE16() // flags
+	m.schema = c.Bytes(uint64(c.U8()))
+	c.U8()
+	m.name = c.Bytes(uint64(c.U8()))
+	c.U8()
+	n := c.Packed()
+	m.types = c.Bytes(n)
+	m.meta = c.PackedBytes()
+	m.nullable = c.Bytes((n + 7) / 8)
+	m.optional = c.B
+	if c.Err != nil {
+		return m, fmt.Errorf("read table map: %w", c.Err)
 	}
 	return m, nil
 }
@@ -70,15 +70,15 @@ func (m *tableMap) describe(ctx context.Context, cs *charsets, flavor Flavor, ye
 	var enums, sets [][][]byte
 	var geometries []uint64
 	named := false
-	for c := (cursor{b: m.optional}); len(c.b) > 0; {
-		kind := c.u8()
-		f := cursor{b: c.text()}
-		if c.err != nil {
-			return nil, nil, fmt.Errorf("read table map of %s.%s: %w", m.schema, m.name, c.err)
+	for c := (cursor{B: m.optional}); len(c.B) > 0; {
+		kind := c.U8()
+		f := cursor{B: c.PackedBytes()}
+		if c.Err != nil {
+			return nil, nil, fmt.Errorf("read table map of %s.%s: %w", m.schema, m.name, c.Err)
 		}
 		switch kind {
 		case metaSignedness:
-			signs = f.b
+			signs = f.B
 		case metaDefaultCharset:
 			charsets.readDefault(&f)
 		case metaColumnCharset:
@@ -90,31 +90,31 @@ func (m *tableMap) describe(ctx context.Context, cs *charsets, flavor Flavor, ye
 		case metaColumnName:
 			named = true
 			for i := range columns {
-				columns[i].name = string(f.bytes(uint64(f.u8())))
+				columns[i].name = string(f.Bytes(uint64(f.U8())))
 			}
 		case metaSetLabels:
 			sets = readLabels(&f)
 		case metaEnumLabels:
 			enums = readLabels(&f)
 		case metaGeometryType:
-			for len(f.b) > 0 {
-				geometries = append(geometries, f.packed())
+			for len(f.B) > 0 {
+				geometries = append(geometries, f.Packed())
 			}
 		case metaSimpleKey, metaPrefixKey:
-			for len(f.b) > 0 {
-				i := f.packed()
+			for len(f.B) > 0 {
+				i := f.Packed()
 				if kind == metaPrefixKey {
-					f.packed() // characters; 0 for all
+					f.Packed() // characters; 0 for all
 				}
-				if f.err == nil && i >= uint64(len(columns)) {
-					f.fail()
+				if f.Err == nil && i >= uint64(len(columns)) {
+					f.Fail()
 				} else {
 					key = append(key, int(i))
 				}
 			}
 		}
-		if f.err != nil {
-			return nil, nil, fmt.Errorf("read table map of %s.%s, metadata %d: %w", m.schema, m.name, kind, f.err)
+		if f.Err != nil {
+			return nil, nil, fmt.Errorf("read table map of %s.%s, metadata %d: %w", m.schema, m.name, kind, f.Err)
 		}
 	}
 	if !named {
@@ -174,14 +174,14 @@ func (m *tableMap) describe(ctx context.Context, cs *charsets, flavor Flavor, ye
 // shapes makes columns of the types and their metadata.
 func (m *tableMap) shapes() ([]column, error) {
 	columns := make([]column, len(m.types))
-	c := cursor{b: m.meta}
+	c := cursor{B: m.meta}
 	for i, typ := range m.types {
 		col := &columns[i]
 		col.typ = typ
 		col.notNull = !bit(m.nullable, i)
 		switch typ {
 		case gomysql.MYSQL_TYPE_STRING:
-			stored, size := c.u8(), c.u8()
+			stored, size := c.U8(), c.U8()
 			// A CHAR of more than 255 bytes has two bits of its length in the type.
 			if stored&0x30 != 0x30 {
 				col.size = int(size) | int(stored&0x30^0x30)<<4
@@ -193,18 +193,18 @@ func (m *tableMap) shapes() ([]column, error) {
 				col.typ = stored
 			}
 		case gomysql.MYSQL_TYPE_NEWDECIMAL:
-			col.size, col.scale = int(c.u8()), int(c.u8())
+			col.size, col.scale = int(c.U8()), int(c.U8())
 		case gomysql.MYSQL_TYPE_VARCHAR, gomysql.MYSQL_TYPE_VAR_STRING:
-			col.typ, col.size = gomysql.MYSQL_TYPE_VARCHAR, int(c.u16())
+			col.typ, col.size = gomysql.MYSQL_TYPE_VARCHAR, int(c.LE16())
 		case gomysql.MYSQL_TYPE_BIT:
-			bits, whole := c.u8(), c.u8()
+			bits, whole := c.U8(), c.U8()
 			col.size = int(whole)*8 + int(bits)
 		case gomysql.MYSQL_TYPE_BLOB, gomysql.MYSQL_TYPE_GEOMETRY, gomysql.MYSQL_TYPE_JSON, gomysql.MYSQL_TYPE_VECTOR:
-			col.size = int(c.u8())
+			col.size = int(c.U8())
 		case gomysql.MYSQL_TYPE_FLOAT, gomysql.MYSQL_TYPE_DOUBLE:
-			c.u8() // its width
+			c.U8() // its width
 		case gomysql.MYSQL_TYPE_TIME2, gomysql.MYSQL_TYPE_DATETIME2, gomysql.MYSQL_TYPE_TIMESTAMP2:
-			col.scale = int(c.u8())
+			col.scale = int(c.U8())
 		case gomysql.MYSQL_TYPE_DATE:
 			col.typ = gomysql.MYSQL_TYPE_NEWDATE
 		case gomysql.MYSQL_TYPE_TINY, gomysql.MYSQL_TYPE_SHORT, gomysql.MYSQL_TYPE_INT24, gomysql.MYSQL_TYPE_LONG, gomysql.MYSQL_TYPE_LONGLONG,
@@ -215,7 +215,7 @@ func (m *tableMap) shapes() ([]column, error) {
 			return nil, fmt.Errorf("column %d of table %s.%s has the type %d, which is not supported", i+1, m.schema, m.name, typ)
 		}
 	}
-	if err := c.finish(); err != nil {
+	if err := c.Finish(); err != nil {
 		return nil, fmt.Errorf("read table map of %s.%s: types: %w", m.schema, m.name, err)
 	}
 	return columns, nil
@@ -253,17 +253,17 @@ type collations struct {
 
 func (l *collations) readEach(c *cursor) {
 	l.known = true
-	for len(c.b) > 0 {
-		l.each = append(l.each, c.packed())
+	for len(c.B) > 0 {
+		l.each = append(l.each, c.Packed())
 	}
 }
 
 func (l *collations) readDefault(c *cursor) {
 	l.known, l.others = true, map[uint64]uint64{}
-	l.most = c.packed()
-	for len(c.b) > 0 {
-		column := c.packed()
-		l.others[column] = c.packed()
+	l.most = c.Packed()
+	for len(c.B) > 0 {
+		column := c.Packed()
+		l.others[column] = c.Packed()
 	}
 }
 
@@ -281,11 +281,11 @@ func (l *collations) of(n int) (uint64, bool) {
 }
 
 func readLabels(c *cursor) (all [][][]byte) {
-	for len(c.b) > 0 {
-		n := c.packed()
+	for len(c.B) > 0 {
+		n := c.Packed()
 		var labels [][]byte
-		for range min(n, uint64(len(c.b))) {
-			labels = append(labels, c.text())
+		for range min(n, uint64(len(c.B))) {
+			labels = append(labels, c.PackedBytes())
 		}
 		all = append(all, labels)
 	}

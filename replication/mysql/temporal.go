@@ -19,14 +19,14 @@ type clock struct {
 func (d *decoder) temporal(c *cursor, a *arena.Arena) replication.Value {
 	switch d.op {
 	case opDate:
-		v := int(c.uint(3))
+		v := int(c.LE(3))
 		return d.date(clock{year: v >> 9, month: v >> 5 & 15, day: v & 31}, a)
 	case opDatetime:
-		v := c.u64()
+		v := c.LE64()
 		date, time := int(v/1000000), int(v%1000000)
 		return d.datetime(clock{year: date / 10000, month: date / 100 % 100, day: date % 100, hour: time / 10000, minute: time / 100 % 100, second: time % 100}, a)
 	case opDatetime2:
-		v := int64(c.big(5)) - 0x8000000000
+		v := int64(c.BE(5)) - 0x8000000000
 		k := clock{micro: fraction(c, d.scale)}
 		ymd, hms := v>>17, v&(1<<17-1)
 		k.year, k.month, k.day = int(ymd>>5/13), int(ymd>>5%13), int(ymd&31)
@@ -36,14 +36,14 @@ func (d *decoder) temporal(c *cursor, a *arena.Arena) replication.Value {
 		var seconds int64
 		micro := 0
 		if d.op == opTimestamp {
-			seconds = int64(c.u32())
+			seconds = int64(c.LE32())
 		} else {
-			seconds = int64(c.big(4))
+			seconds = int64(c.BE(4))
 			micro = fraction(c, d.scale)
 		}
 		return d.timestamp(seconds, micro, a)
 	case opTime:
-		v := int(int32(c.uint(3)<<8) >> 8)
+		v := int(int32(c.LE(3)<<8) >> 8)
 		k := clock{negative: v < 0}
 		v = max(v, -v)
 		k.hour, k.minute, k.second = v/10000, v/100%100, v%100
@@ -57,11 +57,11 @@ func (d *decoder) temporal(c *cursor, a *arena.Arena) replication.Value {
 func fraction(c *cursor, digits int) int {
 	switch digits {
 	case 1, 2:
-		return int(c.u8()) * 10000
+		return int(c.U8()) * 10000
 	case 3, 4:
-		return int(c.big(2)) * 100
+		return int(c.BE(2)) * 100
 	case 5, 6:
-		return int(c.big(3))
+		return int(c.BE(3))
 	}
 	return 0
 }
@@ -72,19 +72,19 @@ func time2(c *cursor, digits int) clock {
 	var packed int64 // hours, minutes and seconds, then 24 bits of microseconds
 	switch digits {
 	case 5, 6:
-		packed = int64(c.big(6)) - 0x800000000000
+		packed = int64(c.BE(6)) - 0x800000000000
 	default:
-		v := int64(c.big(3)) - 0x800000
+		v := int64(c.BE(3)) - 0x800000
 		var frac, scale int64
 		switch digits {
 		case 1, 2:
-			frac, scale = int64(c.u8()), 10000
+			frac, scale = int64(c.U8()), 10000
 			if v < 0 && frac > 0 {
 				v++
 				frac -= 0x100
 			}
 		case 3, 4:
-			frac, scale = int64(c.big(2)), 100
+			frac, scale = int64(c.BE(2)), 100
 			if v < 0 && frac > 0 {
 				v++
 				frac -= 0x10000

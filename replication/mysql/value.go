@@ -162,58 +162,58 @@ func lengthBytes(size int) int {
 func (d *decoder) value(c *cursor, a *arena.Arena) replication.Value {
 	switch d.op {
 	case opInt:
-		v := c.uint(d.width)
+		v := c.LE(d.width)
 		if d.unsigned {
 			return replication.UintValue(v)
 		}
 		shift := 64 - 8*d.width
 		return replication.IntValue(int64(v<<shift) >> shift)
 	case opYear:
-		y := int64(c.u8())
+		y := int64(c.U8())
 		if y != 0 {
 			y += 1900
 		}
 		return replication.IntValue(y)
 	case opFloat:
-		return replication.FloatValue(float64(math.Float32frombits(c.u32())))
+		return replication.FloatValue(float64(math.Float32frombits(c.LE32())))
 	case opDouble:
-		return replication.FloatValue(math.Float64frombits(c.u64()))
+		return replication.FloatValue(math.Float64frombits(c.LE64()))
 	case opDecimal:
 		return decodeDecimal(c, a, d.width, d.scale)
 	case opBit:
-		return replication.UintValue(c.big(d.width))
+		return replication.UintValue(c.BE(d.width))
 	case opBool:
-		return replication.BoolValue(c.big(d.width) != 0)
+		return replication.BoolValue(c.BE(d.width) != 0)
 	case opDate, opDatetime, opDatetime2, opTimestamp, opTimestamp2, opTime, opTime2:
 		return d.temporal(c, a)
 	case opEnum:
-		if i := c.uint(d.width); i < uint64(len(d.labels)) {
+		if i := c.LE(d.width); i < uint64(len(d.labels)) {
 			return d.labels[i]
 		}
-		c.fail()
+		c.Fail()
 		return replication.Null
 	case opSet:
 		return d.set(c, a)
 	case opText:
-		return d.characters(c.bytes(c.uint(d.width)), a, replication.KindString)
+		return d.characters(c.Bytes(c.LE(d.width)), a, replication.KindString)
 	case opBytes:
-		return replication.BytesValue(replication.KindBytes, c.bytes(c.uint(d.width)))
+		return replication.BytesValue(replication.KindBytes, c.Bytes(c.LE(d.width)))
 	case opPadded:
-		return replication.BytesValue(replication.KindBytes, padded(c.bytes(c.uint(d.width)), d.scale, a))
+		return replication.BytesValue(replication.KindBytes, padded(c.Bytes(c.LE(d.width)), d.scale, a))
 	case opJSON:
-		return d.json(c.bytes(c.uint(d.width)), a)
+		return d.json(c.Bytes(c.LE(d.width)), a)
 	case opJSONText:
-		return d.characters(c.bytes(c.uint(d.width)), a, replication.KindJSON)
+		return d.characters(c.Bytes(c.LE(d.width)), a, replication.KindJSON)
 	case opUUID:
-		return replication.BytesValue(replication.KindUUID, uuidFromStorage(padded(c.bytes(c.uint(d.width)), 16, a), a))
+		return replication.BytesValue(replication.KindUUID, uuidFromStorage(padded(c.Bytes(c.LE(d.width)), 16, a), a))
 	case opInet4:
-		return replication.BytesValue(replication.KindString, inet4Text(padded(c.bytes(c.uint(d.width)), 4, a), a))
+		return replication.BytesValue(replication.KindString, inet4Text(padded(c.Bytes(c.LE(d.width)), 4, a), a))
 	case opInet6:
-		return replication.BytesValue(replication.KindString, inet6Text(padded(c.bytes(c.uint(d.width)), 16, a), a))
+		return replication.BytesValue(replication.KindString, inet6Text(padded(c.Bytes(c.LE(d.width)), 16, a), a))
 	case opVector:
-		return decodeVector(c.bytes(c.uint(d.width)), a)
+		return decodeVector(c.Bytes(c.LE(d.width)), a)
 	}
-	c.fail()
+	c.Fail()
 	return replication.Null
 }
 
@@ -255,9 +255,9 @@ func padded(b []byte, n int, a *arena.Arena) []byte {
 
 // set renders the members of a SET, separated by commas.
 func (d *decoder) set(c *cursor, a *arena.Arena) replication.Value {
-	members := c.uint(d.width)
+	members := c.LE(d.width)
 	if bits.Len64(members) > len(d.names) {
-		c.fail()
+		c.Fail()
 		return replication.Null
 	}
 	n := 0
@@ -279,10 +279,10 @@ func (d *decoder) set(c *cursor, a *arena.Arena) replication.Value {
 
 // decodeVector reads little-endian floats of 32 bits.
 func decodeVector(b []byte, a *arena.Arena) replication.Value {
-	c := cursor{b: b}
+	c := cursor{B: b}
 	elems := a.Values(len(b) / 4)
 	for i := range elems {
-		elems[i] = replication.FloatValue(float64(math.Float32frombits(c.u32())))
+		elems[i] = replication.FloatValue(float64(math.Float32frombits(c.LE32())))
 	}
 	return replication.ArrayValue(elems)
 }

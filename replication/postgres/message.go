@@ -63,11 +63,11 @@ func (p *prefixes) match(prefix []byte) bool {
 // One outside any transaction is a boundary between transactions: its position
 // is the end of its record, where a commit record may begin.
 func (d *decoder) message(c *cursor, owned bool, b *batch, wire int) error {
-	flags := c.u8()
-	lsn := pglogrepl.LSN(c.u64())
-	prefix := c.text()
-	content := c.bytes(c.u32())
-	if err := c.finish(); err != nil {
+	flags := c.U8()
+	lsn := pglogrepl.LSN(c.BE64())
+	prefix := c.CString()
+	content := c.Bytes(uint64(c.BE32()))
+	if err := c.Finish(); err != nil {
 		return err
 	}
 	transactional := flags&messageTransactional != 0

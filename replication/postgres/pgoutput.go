@@ -125,9 +125,9 @@ func (d *decoder) idle(lsn pglogrepl.LSN, b *batch) bool {
 // decode reads one message other than a relation. With owned the body lives as
 // long as b does, else what is needed of it is copied.
 func (d *decoder) decode(body []byte, owned bool, b *batch) error {
-	c := cursor{b: body}
+	c := cursor{B: body}
 	var err error
-	switch kind := c.u8(); kind {
+	switch kind := c.U8(); kind {
 	case msgInsert, msgUpdate, msgDelete:
 		err = d.row(kind, &c, owned, b, len(body))
 	case msgBegin:
@@ -139,17 +139,17 @@ func (d *decoder) decode(body []byte, owned bool, b *batch) error {
 	case msgMessage:
 		err = d.message(&c, owned, b, len(body))
 	case msgOrigin:
-		c.u64()
-		c.text()
+		c.BE64()
+		c.CString()
 	case msgType:
-		c.u32()
-		c.text()
-		c.text()
+		c.BE32()
+		c.CString()
+		c.CString()
 	default:
 		err = errors.New("message is not of protocol version 1")
 	}
 	if err == nil {
-		err = c.finish()
+		err = c.Finish()
 	}
 	if err != nil {
 		return d.locate(body, err)
@@ -173,11 +173,11 @@ func (d *decoder) begin(c *cursor) error {
 	if d.commit != 0 {
 		return errors.New("transaction begins inside another")
 	}
-	commit := pglogrepl.LSN(c.u64())
-	time := int64(c.u64())
-	xid := c.u32()
-	if c.err != nil {
-		return c.err
+	commit := pglogrepl.LSN(c.BE64())
+	time := int64(c.BE64())
+	xid := c.BE32()
+	if c.Err != nil {
+		return c.Err
 	}
 	return d.enter(xid, commit, time)
 }
@@ -200,13 +200,13 @@ func (d *decoder) enter(xid uint32, commit pglogrepl.LSN, time int64) error {
 }
 
 func (d *decoder) committed(c *cursor, b *batch) error {
-	c.u8() // flags, none defined
-	commit := pglogrepl.LSN(c.u64())
-	end := pglogrepl.LSN(c.u64())
-	c.u64() // the time, as in begin
+	c.U8() // flags, none defined
+	commit := pglogrepl.LSN(c.BE64())
+	end := pglogrepl.LSN(c.BE64())
+	c.BE64() // the time, as in begin
 	switch {
-	case c.err != nil:
-		return c.err
+	case c.Err != nil:
+		return c.Err
 	case d.commit == 0:
 		return errors.New("commit outside a transaction")
 	case commit != d.commit || end <= commit:
@@ -284,9 +284,9 @@ func appendLSN(dst []byte, lsn pglogrepl.LSN) []byte {
 
 // row decodes an insert, an update or a delete.
 func (d *decoder) row(kind byte, c *cursor, owned bool, b *batch, wire int) error {
-	oid := c.u32()
-	if c.err != nil {
-		return c.err
+	oid := c.BE32()
+	if c.Err != nil {
+		return c.Err
 	}
 	rel, err := d.relation(oid)
 	if err != nil {
@@ -297,20 +297,20 @@ func (d *decoder) row(kind byte, c *cursor, owned bool, b *batch, wire int) erro
 	}
 	index, wanted := d.next(rel)
 	if !wanted {
-		c.b = nil
+		c.B = nil
 		return nil
 	}
 	if !owned {
-		c.b = b.Copy(c.b)
+		c.B = b.Copy(c.B)
 	}
 	change := replication.Change{Index: index}
-	part := c.u8()
+	part := c.U8()
 	if kind != msgInsert && (part == 'K' || part == 'O') {
 		if change.Before, err = d.tuple(c, rel, part, nil, b); err != nil {
 			return err
 		}
 		if kind == msgUpdate {
-			part = c.u8()
+			part = c.U8()
 		}
 	}
 	switch kind {
@@ -320,19 +320,19 @@ func (d *decoder) row(kind byte, c *cursor, owned bool, b *batch, wire int) erro
 		change.Op = replication.OpUpdate
 	case msgDelete:
 		change.Op = replication.OpDelete
-		if change.Before == nil && c.err == nil {
+		if change.Before == nil && c.Err == nil {
 			return fmt.Errorf("table %s: delete without the old row", rel.table)
 		}
 	}
 	if kind != msgDelete {
-		if part != 'N' && c.err == nil {
+		if part != 'N' && c.Err == nil {
 			return fmt.Errorf("table %s: unknown tuple %q", rel.table, part)
 		}
 		if change.After, err = d.tuple(c, rel, 'N', change.Before, b); err != nil {
 			return err
 		}
 	}
-	if err := c.finish(); err != nil {
+	if err := c.Finish(); err != nil {
 		return fmt.Errorf("table %s: %w", rel.table, err)
 	}
 	change.Table = rel.table
@@ -352,20 +352,20 @@ func (d *decoder) row(kind byte, c *cursor, owned bool, b *batch, wire int) erro
 // 'O' a whole old row, 'N' a new row. A TOASTed value that stands in neither
 // the new tuple nor in old stays Unchanged, and sets b.hole.
 func (d *decoder) tuple(c *cursor, rel *relation, part byte, old []replication.Value, b *batch) ([]replication.Value, error) {
-	n := int(c.u16())
-	if c.err == nil && n != len(rel.cols) {
+	n := int(c.BE16())
+	if c.Err == nil && n != len(rel.cols) {
 		return nil, fmt.Errorf("table %s: row has %d columns, the relation %d", rel.table, n, len(rel.cols))
 	}
-	if c.err != nil {
-		return nil, c.err
+	if c.Err != nil {
+		return nil, c.Err
 	}
 	vals := b.Values(n)
 	for i := range vals {
-		switch kind := c.u8(); kind {
+		switch kind := c.U8(); kind {
 		case 't':
-			text := c.bytes(c.u32())
-			if c.err != nil {
-				return nil, c.err
+			text := c.Bytes(uint64(c.BE32()))
+			if c.Err != nil {
+				return nil, c.Err
 			}
 			v, err := rel.cols[i].decode(text, &b.Arena)
 			if err != nil {
@@ -392,8 +392,8 @@ func (d *decoder) tuple(c *cursor, rel *relation, part byte, old []replication.V
 				}
 			}
 		default:
-			if c.err != nil {
-				return nil, c.err
+			if c.Err != nil {
+				return nil, c.Err
 			}
 			return nil, fmt.Errorf("table %s, column %q: unknown form %q", rel.table, rel.table.Columns[i].Name, kind)
 		}
@@ -405,12 +405,12 @@ func (d *decoder) truncate(c *cursor, b *batch) error {
 	if d.commit == 0 {
 		return errors.New("truncate outside a transaction")
 	}
-	n := c.u32()
-	c.u8() // CASCADE, RESTART IDENTITY: the tables are all listed
+	n := c.BE32()
+	c.U8() // CASCADE, RESTART IDENTITY: the tables are all listed
 	for range n {
-		oid := c.u32()
-		if c.err != nil {
-			return c.err
+		oid := c.BE32()
+		if c.Err != nil {
+			return c.Err
 		}
 		rel, err := d.relation(oid)
 		if err != nil {
@@ -433,22 +433,22 @@ type relationMessage struct {
 }
 
 func decodeRelation(body []byte) (*relationMessage, error) {
-	c := cursor{b: body}
-	c.u8()
-	m := &relationMessage{oid: c.u32(), schema: string(c.text()), name: string(c.text()), identity: c.u8()}
+	c := cursor{B: body}
+	c.U8()
+	m := &relationMessage{oid: c.BE32(), schema: string(c.CString()), name: string(c.CString()), identity: c.U8()}
 	if m.schema == "" {
 		m.schema = "pg_catalog" // which the protocol abbreviates
 	}
-	for range c.u16() {
-		flags := c.u8()
-		col := wireColumn{Name: string(c.text()), TypeOID: c.u32(), Typmod: int32(c.u32())}
-		if c.err != nil {
+	for range c.BE16() {
+		flags := c.U8()
+		col := wireColumn{Name: string(c.CString()), TypeOID: c.BE32(), Typmod: int32(c.BE32())}
+		if c.Err != nil {
 			break
 		}
 		col.Identity = flags&1 != 0 || m.identity == identityFull
 		m.cols = append(m.cols, col)
 	}
-	if err := c.finish(); err != nil {
+	if err := c.Finish(); err != nil {
 		return nil, fmt.Errorf("decode relation %d: %w", m.oid, err)
 	}
 	return m, nil

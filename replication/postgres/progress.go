@@ -96,23 +96,23 @@ func (p *progress) decode(body []byte) (*streamCommit, error) {
 }
 
 func (p *progress) message(body []byte) (*streamCommit, error) {
-	c := cursor{b: body}
-	kind := c.u8()
+	c := cursor{B: body}
+	kind := c.U8()
 	if p.block != nil {
 		return nil, p.inBlock(kind, body, &c)
 	}
 	switch kind {
 	case msgStreamStart:
-		xid, first := c.u32(), c.u8()
-		if err := c.finish(); err != nil {
+		xid, first := c.BE32(), c.U8()
+		if err := c.Finish(); err != nil {
 			return nil, err
 		}
 		return nil, p.start(xid, first != 0)
 	case msgStreamCommit:
-		done := &streamCommit{spool: p.spools.open[c.u32()]}
-		c.u8() // flags, none defined
-		done.commit, done.end, done.time = pglogrepl.LSN(c.u64()), pglogrepl.LSN(c.u64()), int64(c.u64())
-		if err := c.finish(); err != nil {
+		done := &streamCommit{spool: p.spools.open[c.BE32()]}
+		c.U8() // flags, none defined
+		done.commit, done.end, done.time = pglogrepl.LSN(c.BE64()), pglogrepl.LSN(c.BE64()), int64(c.BE64())
+		if err := c.Finish(); err != nil {
 			return nil, err
 		}
 		if done.spool == nil {
@@ -120,12 +120,12 @@ func (p *progress) message(body []byte) (*streamCommit, error) {
 		}
 		return done, nil
 	case msgStreamAbort:
-		xid, sub := c.u32(), c.u32()
-		if len(c.b) > 0 { // where and when: version 4 with streaming 'parallel'
-			c.u64()
-			c.u64()
+		xid, sub := c.BE32(), c.BE32()
+		if len(c.B) > 0 { // where and when: version 4 with streaming 'parallel'
+			c.BE64()
+			c.BE64()
 		}
-		if err := c.finish(); err != nil {
+		if err := c.Finish(); err != nil {
 			return nil, err
 		}
 		p.abort(xid, sub)
@@ -153,20 +153,20 @@ func (p *progress) inBlock(kind byte, body []byte, c *cursor) error {
 	switch kind {
 	case msgStreamStop:
 		p.block = nil
-		return c.finish()
+		return c.Finish()
 	case msgOrigin: // without an xid
-		c.u64()
-		c.text()
-		return c.finish()
+		c.BE64()
+		c.CString()
+		return c.Finish()
 	case msgRelation, msgInsert, msgUpdate, msgDelete, msgTruncate, msgMessage:
 	case msgType:
 		return nil // not used
 	default:
 		return errors.New("message does not belong into a block")
 	}
-	xid := c.u32()
-	if c.err != nil {
-		return c.err
+	xid := c.BE32()
+	if c.Err != nil {
+		return c.Err
 	}
 	p.block.messages = p.block.messages || kind == msgMessage
 	body[4] = kind

@@ -127,30 +127,30 @@ func (s *stream) waitForRoom(ctx context.Context, w *walConn) error {
 // copyData reads one message of the replication protocol: PostgreSQL manual,
 // "Streaming Replication Protocol", XLogData and Primary keepalive message.
 func (s *stream) copyData(ctx context.Context, w *walConn, body []byte, owned bool) error {
-	c := cursor{b: body}
-	switch kind := c.u8(); kind {
+	c := cursor{B: body}
+	switch kind := c.U8(); kind {
 	case 'w':
-		start := pglogrepl.LSN(c.u64())
-		c.u64() // end: the same as start, in logical replication
-		s.dec.clock = int64(c.u64())
-		if c.err != nil {
-			return fmt.Errorf("read replication stream: %w", c.err)
+		start := pglogrepl.LSN(c.BE64())
+		c.BE64() // end: the same as start, in logical replication
+		s.dec.clock = int64(c.BE64())
+		if c.Err != nil {
+			return fmt.Errorf("read replication stream: %w", c.Err)
 		}
 		w.received = max(w.received, start)
-		if len(c.b) > 0 {
-			switch kind := c.b[0]; {
+		if len(c.B) > 0 {
+			switch kind := c.B[0]; {
 			case s.progress.takes(kind):
-				return s.takeProgress(ctx, w, c.b)
+				return s.takeProgress(ctx, w, c.B)
 			case kind == msgRelation:
-				return s.relation(ctx, c.b)
+				return s.relation(ctx, c.B)
 			}
 		}
-		return s.dec.decode(c.b, owned, s.cur)
+		return s.dec.decode(c.B, owned, s.cur)
 	case 'k':
-		end := pglogrepl.LSN(c.u64())
-		c.u64() // clock
-		reply := c.u8() != 0
-		if err := c.finish(); err != nil {
+		end := pglogrepl.LSN(c.BE64())
+		c.BE64() // clock
+		reply := c.U8() != 0
+		if err := c.Finish(); err != nil {
 			return fmt.Errorf("read keepalive: %w", err)
 		}
 		w.keepalive(time.Now(), end, reply, pglogrepl.LSN(s.acked.Load()))

@@ -44,20 +44,20 @@ func (w *wireReader) next() (kind byte, body []byte, owned, ok bool, err error) 
 	if w.n-w.i < 5 {
 		return 0, nil, false, false, nil
 	}
-	c := cursor{b: w.buf[w.i:w.n]}
-	kind = c.u8()
-	size := c.u32()
+	c := cursor{B: w.buf[w.i:w.n]}
+	kind = c.U8()
+	size := c.BE32()
 	if size < 4 || size > maxMessage {
 		return 0, nil, false, false, fmt.Errorf("read message %q: length %d is out of bounds", kind, size)
 	}
 	size -= 4
-	if int(size) <= len(c.b) {
+	if int(size) <= len(c.B) {
 		w.i += 5 + int(size)
-		return kind, c.bytes(size), false, true, nil
+		return kind, c.Bytes(uint64(size)), false, true, nil
 	}
 	if int(size)+5 > len(w.buf) {
 		w.big, w.bigKind = make([]byte, size), kind
-		w.bigN = copy(w.big, c.b)
+		w.bigN = copy(w.big, c.B)
 		w.i, w.n = 0, 0
 	}
 	return 0, nil, false, false, nil
