@@ -69,6 +69,12 @@ type TableConfig struct {
 	// Ordered reads the snapshot in the order of the primary key, as the events
 	// of an outbox need it.
 	Ordered bool
+	// InsertsOnly says that nothing but inserts matters: rows may go without being
+	// in the log. Nobody would notice if a table of that kind got another name, so
+	// that is refused.
+	InsertsOnly bool
+
+	upto string // up to which key it is read; see tableMark
 }
 
 func (t TableConfig) String() string { return t.Schema + "." + t.Name }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"cdc/replication"
@@ -36,7 +37,15 @@ type tableMark struct {
 	// point is the snapshot's own place when that is beyond the stream's: the
 	// transactions before it are in the snapshot and not taken again.
 	point place
+	// upto is the greatest key that a table read in order had when its snapshot
+	// began, numbers separated by commas, or nothingYet; "" is not known. What has
+	// come since is in the log, and a snapshot that takes the place of one that broke
+	// off leaves it out.
+	upto string
 }
+
+// nothingYet bounds a table that had no row.
+const nothingYet = "nothing"
 
 type markState uint8
 
@@ -49,6 +58,18 @@ const (
 	// markDone: complete, and the stream is beyond its point.
 	markDone
 )
+
+// isBound reports whether text is one of numbers.
+func isBound(text string) bool {
+	for n := range strings.SplitSeq(text, ",") {
+		if _, err := strconv.ParseInt(n, 10, 64); err != nil {
+			if _, err := strconv.ParseUint(n, 10, 64); err != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
 
 // tableKey names a table in a position. A dot or a quote inside a name is
 // quoted, so that two tables never share a key.
@@ -97,10 +118,16 @@ func parsePosition(p replication.Position) (pos position, err error) {
 	}
 	pos.tables = make(map[string]tableMark, len(j.Tables))
 	for name, text := range j.Tables {
-		switch text {
-		case "begun":
-			pos.tables[name] = tableMark{state: markBegun}
-		case "done":
+		upto, bounded := strings.CutPrefix(text, "begun to ")
+		switch {
+		case text == "begun", bounded:
+			pos.tables[name] = tableMark{state: markBegun, upto: upto}
+			if !bounded {
+				pos.tables[name] = tableMark{state: markBegun}
+			} else if upto != nothingYet && !isBound(upto) {
+				return pos, fmt.Errorf("read position %q: table %s is said to have begun to %q", string(p), name, upto)
+			}
+		case text == "done":
 			pos.tables[name] = tableMark{state: markDone}
 		default:
 			point, err := parsePlace(pos.place.form, strings.TrimPrefix(text, "done at "))
@@ -135,7 +162,11 @@ func newPositionText(tables map[string]tableMark) positionText {
 		b.Write(quoted)
 		switch m := tables[name]; m.state {
 		case markBegun:
-			b.WriteString(`:"begun"`)
+			b.WriteString(`:"begun`)
+			if m.upto != "" {
+				b.WriteString(" to " + m.upto)
+			}
+			b.WriteByte('"')
 		case markAhead:
 			b.WriteString(`:"done at ` + m.point.String() + `"`)
 		case markDone:

@@ -80,13 +80,14 @@ func TestPosition(t *testing.T) {
 		"{\"gtid_pos\":\"0-1-77\",\"tables\":{\"`a.b`.c\":\"done at 0-1-99\"}}",
 		`{"file":"binlog.000007:4711","server":"uuid","tables":{"app.orders":"done at binlog.000007:5000"}}`,
 		`{"gtid_set":""}`,
+		`{"gtid_pos":"0-1-77","tables":{"app.a":"begun to 4711","app.b":"begun to -1,18446744073709551615","app.c":"begun to nothing"}}`,
 	} {
 		p, err := parsePosition(text)
 		if err != nil || p.text() != text {
 			t.Errorf("%s reads as %s, %v", text, p.text(), err)
 		}
 	}
-	for _, bad := range []replication.Position{"", "{}", `{"lsn":"0/1"}`, `{"file":"x"}`, `{"gtid_set":"x"}`, `{"gtid_pos":"0-1-1","tables":{"a":"what"}}`} {
+	for _, bad := range []replication.Position{"", "{}", `{"lsn":"0/1"}`, `{"file":"x"}`, `{"gtid_set":"x"}`, `{"gtid_pos":"0-1-1","tables":{"a":"what"}}`, `{"gtid_pos":"0-1-1","tables":{"a":"begun to 1)"}}`, `{"gtid_pos":"0-1-1","tables":{"a":"begun to "}}`} {
 		if _, err := parsePosition(bad); err == nil {
 			t.Errorf("%s was read", bad)
 		}
@@ -124,12 +125,15 @@ func TestClassify(t *testing.T) {
 		"/*!50100 UPDATE t SET a = 1 */":             {rowStatement, "", ""},
 		"DROP TABLE IF EXISTS x.`y` /* c */":         {dropStatement, "x", "y"},
 		"ALTER TABLE t ADD truncate INT":             {otherStatement, "", ""},
-		"ALTER TABLE x.t DROP PARTITION p0, p1":      {alterRowsStatement, "x", "t"},
-		"ALTER TABLE t ALGORITHM = INPLACE, LOCK=NONE, TRUNCATE PARTITION ALL":         {alterRowsStatement, "db", "t"},
+		"ALTER TABLE x.t DROP PARTITION p0, p1":      {dropRowsStatement, "x", "t"},
+		"ALTER TABLE t ALGORITHM = INPLACE, LOCK=NONE, TRUNCATE PARTITION ALL":         {dropRowsStatement, "db", "t"},
 		"alter table `t` /* c */ exchange partition p with table u":                    {alterRowsStatement, "db", "t"},
 		"ALTER TABLE t CONVERT PARTITION p TO TABLE u":                                 {alterRowsStatement, "db", "t"},
-		"ALTER TABLE t DISCARD TABLESPACE":                                             {alterRowsStatement, "db", "t"},
+		"ALTER TABLE t DISCARD TABLESPACE":                                             {dropRowsStatement, "db", "t"},
 		"ALTER ONLINE TABLE IF EXISTS t NOWAIT IMPORT PARTITION p TABLESPACE":          {alterRowsStatement, "db", "t"},
+		"rename table t to u, x.y to t":                                                {renameStatement, "", ""},
+		"ALTER TABLE t ADD c INT, RENAME u":                                            {renameStatement, "", ""},
+		"ALTER TABLE t CONVERT TABLE u TO PARTITION p DEFAULT":                         {alterRowsStatement, "db", "t"},
 		"ALTER TABLE t DROP COLUMN c, COMMENT 'DROP PARTITION'":                        {otherStatement, "", ""},
 		"ALTER TABLE t DROP `partition`":                                               {otherStatement, "", ""},
 		"ALTER TABLE t REORGANIZE PARTITION p INTO (PARTITION q VALUES LESS THAN (9))": {otherStatement, "", ""},

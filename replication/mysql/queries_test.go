@@ -35,6 +35,7 @@ func TestMovedRows(t *testing.T) {
 		"ALTER TABLE app.r DROP PARTITION p":                           true,
 		"ALTER TABLE app.x EXCHANGE PARTITION p WITH TABLE `app`.`r`":  true,
 		"ALTER TABLE app.x CONVERT TABLE app.r TO PARTITION p DEFAULT": true,
+		"ALTER TABLE app.x CONVERT PARTITION p TO TABLE app.r":         true,
 		"ALTER TABLE app.x DROP PARTITION r":                           false,
 		"ALTER TABLE app.r DROP COLUMN note":                           false,
 	} {
@@ -46,6 +47,17 @@ func TestMovedRows(t *testing.T) {
 		if refused {
 			wantRefusal(t, err, "rows of table app.r came or went", "cdc drop")
 		} else if err != nil {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+	// Of an outbox rows may go, but none come.
+	for sql, refused := range map[string]bool{"ALTER TABLE app.r DROP PARTITION p": false, "ALTER TABLE app.r EXCHANGE PARTITION p WITH TABLE x": true} {
+		r, _ := offlineReader(t)
+		r.cfg.Tables[0].InsertsOnly = true
+		if err := r.take(t.Context(), eventOf(gorepl.GTID_EVENT, gtidOf(1))); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.take(t.Context(), queryOf(sql)); (err != nil) != refused {
 			t.Errorf("%s: %v", sql, err)
 		}
 	}

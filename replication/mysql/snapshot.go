@@ -31,7 +31,8 @@ type snapshot struct {
 type snapshotTable struct {
 	plan     *plan
 	sql      string
-	estimate int64 // rows, or -1
+	estimate int64  // rows, or -1
+	upto     string // see tableMark
 }
 
 func (s *snapshot) close() { s.conn.end() }
@@ -124,7 +125,7 @@ func openSnapshotOnce(ctx context.Context, cfg *Config, sh *shapes, tables []Tab
 		}
 	}
 	for _, t := range tables {
-		st, err := prepareTable(ctx, cfg, sh, t)
+		st, err := s.prepareTable(ctx, cfg, sh, t)
 		if err != nil {
 			return nil, err
 		}
@@ -277,7 +278,7 @@ func lockTables(ctx context.Context, cfg *Config, host string, tables []TableCon
 }
 
 // prepareTable compiles how one table is read. It is locked already.
-func prepareTable(ctx context.Context, cfg *Config, sh *shapes, t TableConfig) (st snapshotTable, err error) {
+func (s *snapshot) prepareTable(ctx context.Context, cfg *Config, sh *shapes, t TableConfig) (st snapshotTable, err error) {
 	info, err := sh.charsets.readTable(ctx, sh.session, cfg.Flavor, t.Schema, t.Name)
 	if err != nil {
 		return st, err
@@ -297,14 +298,46 @@ func prepareTable(ctx context.Context, cfg *Config, sh *shapes, t TableConfig) (
 	}
 	st.sql = "SELECT " + strings.Join(list, ", ") + " FROM " + quoteTable(t.Schema, t.Name)
 	if key := st.plan.table.Key; t.Ordered && len(key) > 0 {
-		var order []string
-		for _, i := range key {
-			order = append(order, quoteName(st.plan.table.Columns[i].Name))
+		if err := s.order(ctx, &st, t.upto); err != nil {
+			return st, fmt.Errorf("look up the greatest key of %s: %w", t, err)
 		}
-		st.sql += " ORDER BY " + strings.Join(order, ", ")
 	}
 	st.estimate = info.estimate
 	return st, nil
+}
+
+// order makes that the table is read in the order of its key, up to upto. Where
+// that is not known it is noted, if the key is of numbers: others, random ones
+// among them, say nothing of when a row came.
+func (s *snapshot) order(ctx context.Context, st *snapshotTable, upto string) error {
+	t := st.plan.table
+	var names, down []string
+	numbers := true
+	for _, i := range t.Key {
+		c := &t.Columns[i]
+		names = append(names, quoteName(c.Name))
+		down = append(down, quoteName(c.Name)+" DESC")
+		numbers = numbers && (c.Kind == replication.KindInt || c.Kind == replication.KindUint)
+	}
+	switch {
+	case !numbers || upto != "" && upto != nothingYet && strings.Count(upto, ",") != len(names)-1: // it has another key now
+	case upto == nothingYet:
+		st.sql += " WHERE 1 = 0"
+		st.upto = upto
+	case upto != "":
+		st.sql += " WHERE (" + strings.Join(names, ", ") + ") <= (" + upto + ")"
+		st.upto = upto
+	default:
+		rows, err := s.conn.query(ctx, "SELECT CONCAT_WS(',', "+strings.Join(names, ", ")+") FROM "+quoteTable(t.Schema, t.Name)+" ORDER BY "+strings.Join(down, ", ")+" LIMIT 1")
+		if err != nil {
+			return err
+		}
+		if st.upto = nothingYet; len(rows) > 0 {
+			st.upto = rows[0][0].text
+		}
+	}
+	st.sql += " ORDER BY " + strings.Join(names, ", ")
+	return nil
 }
 
 // read reads all tables into batches and hands them to out. It returns the last

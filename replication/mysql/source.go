@@ -44,10 +44,12 @@ type Source struct {
 	announced bool  // the first Position of a start without snapshot is out
 	failed    error // it returns this for good
 
-	mu     sync.Mutex
-	stream *stream
-	acked  replication.Position
-	closed bool
+	mu      sync.Mutex
+	stream  *stream
+	acked   replication.Position
+	opening replication.Position // that was handed out last
+	opened  chan struct{}        // closed when it has been acknowledged; nil then
+	closed  bool
 }
 
 var _ replication.Source = (*Source)(nil)
@@ -128,9 +130,20 @@ func (s *Source) readSnapshot(st *start) error {
 	if err != nil {
 		return err
 	}
+	opened := make(chan struct{})
 	b.Position = st.opening.text()
+	s.mu.Lock()
+	s.opening, s.opened = b.Position, opened
+	s.mu.Unlock()
 	if err := s.hand(b); err != nil {
 		return err
+	}
+	if st.bounded() {
+		select {
+		case <-opened:
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		}
 	}
 	last, err := st.snap.read(s.ctx, &s.cfg, s.pool, s.out, &s.rows)
 	if err != nil {
@@ -215,6 +228,10 @@ func (s *Source) Ack(p replication.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.acked = p
+	if s.opened != nil && p == s.opening {
+		close(s.opened)
+		s.opened = nil
+	}
 }
 
 // Close implements replication.Source. Next must not run, or must be about to
@@ -296,6 +313,17 @@ type start struct {
 	opening position
 }
 
+// bounded reports whether opening says up to where tables are read that are read
+// in order. It must be saved then before a row is handed out.
+func (s *start) bounded() bool {
+	for i := range s.snap.tables {
+		if s.snap.tables[i].upto != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // setUp verifies everything and prepares the snapshot of the tables that need
 // one. It may be called again after a snapshot that broke off.
 func (s *Source) setUp(ctx context.Context) (*start, error) {
@@ -326,6 +354,11 @@ func (s *Source) setUp(ctx context.Context) (*start, error) {
 		}
 		return &start{pos: position{place: insp.server.end}, announce: true}, nil
 	}
+	if from != nil {
+		for i := range pending {
+			pending[i].upto = from.tables[tableKey(pending[i].Schema, pending[i].Name)].upto
+		}
+	}
 	snap, err := openSnapshot(ctx, &s.cfg, s.shapes, pending)
 	if err != nil {
 		return nil, err
@@ -337,7 +370,7 @@ func (s *Source) setUp(ctx context.Context) (*start, error) {
 		st.pos = position{place: from.place, tables: s.configured(from)}
 		st.opening = position{place: from.place, tables: s.configured(from)}
 	}
-	for _, t := range pending {
+	for i, t := range pending {
 		name := tableKey(t.Schema, t.Name)
 		mark := tableMark{state: markDone}
 		// Of one that nobody has read before, the changes before the snapshot are
@@ -347,7 +380,7 @@ func (s *Source) setUp(ctx context.Context) (*start, error) {
 			mark = tableMark{state: markAhead, point: snap.point}
 		}
 		st.pos.tables[name] = mark
-		st.opening.tables[name] = tableMark{state: markBegun}
+		st.opening.tables[name] = tableMark{state: markBegun, upto: snap.tables[i].upto}
 	}
 	return st, nil
 }

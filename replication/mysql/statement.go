@@ -122,6 +122,8 @@ const (
 	xaStatement // the others of XA
 	dropStatement
 	alterRowsStatement // rows come or go without being in the log
+	dropRowsStatement  // they only go
+	renameStatement    // a table may have got another name
 )
 
 // classify says what a statement means. database is the session's.
@@ -158,11 +160,16 @@ func classify(sql, database string) (kind statementKind, schema, name string) {
 				s.accept("EXISTS")
 			}
 			schema, name = s.table(database)
-			if s.movesRows() {
-				return alterRowsStatement, schema, name
+			if kind := s.movesRows(); kind != otherStatement {
+				return kind, schema, name
+			}
+			if mentions(s.rest, "RENAME") {
+				return renameStatement, "", ""
 			}
 		}
 		return otherStatement, "", ""
+	case "RENAME":
+		return renameStatement, "", ""
 	case "INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "CALL":
 		return rowStatement, "", ""
 	case "XA":
@@ -181,10 +188,16 @@ func classify(sql, database string) (kind statementKind, schema, name string) {
 	return otherStatement, "", ""
 }
 
-// movesRows reports whether the rest of an ALTER TABLE takes rows away or brings
+// movesRows says whether the rest of an ALTER TABLE takes rows away or brings
 // others with a partition or a tablespace. Such a clause stands alone, but for
 // ALGORITHM, LOCK and WAIT: MySQL and MariaDB manuals, "ALTER TABLE".
-func (s *statement) movesRows() bool {
+func (s *statement) movesRows() statementKind {
+	kind := func(moves bool, k statementKind) statementKind {
+		if !moves {
+			k = otherStatement
+		}
+		return k
+	}
 	for {
 		switch w := s.keyword(); w {
 		case "ALGORITHM", "LOCK":
@@ -193,14 +206,18 @@ func (s *statement) movesRows() bool {
 		case "WAIT":
 			s.keyword()
 		case ",", "NOWAIT":
-		case "DROP", "TRUNCATE", "EXCHANGE":
-			return s.accept("PARTITION")
+		case "DROP", "TRUNCATE":
+			return kind(s.accept("PARTITION"), dropRowsStatement)
+		case "EXCHANGE":
+			return kind(s.accept("PARTITION"), alterRowsStatement)
 		case "CONVERT":
-			return s.accept("PARTITION") || s.accept("TABLE")
-		case "DISCARD", "IMPORT":
-			return s.accept("PARTITION") || s.accept("TABLESPACE")
+			return kind(s.accept("PARTITION") || s.accept("TABLE"), alterRowsStatement)
+		case "DISCARD":
+			return kind(s.accept("PARTITION") || s.accept("TABLESPACE"), dropRowsStatement)
+		case "IMPORT":
+			return kind(s.accept("PARTITION") || s.accept("TABLESPACE"), alterRowsStatement)
 		default:
-			return false
+			return otherStatement
 		}
 	}
 }
