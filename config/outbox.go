@@ -38,8 +38,9 @@ type OutboxColumns struct {
 
 // OutboxCleanup says how published rows are removed.
 type OutboxCleanup struct {
-	Every time.Duration
-	Batch int
+	Every          time.Duration
+	Batch          int
+	DropPartitions bool
 }
 
 func (b *Outbox) declare(o *object) {
@@ -84,6 +85,7 @@ func (c *OutboxColumns) declare(o *object) {
 func (c *OutboxCleanup) declare(o *object) {
 	o.duration("every", &c.Every, "Pause between two rounds.").defaults("10s")
 	o.number("batch", &c.Batch, 1, 100_000, "Rows that one DELETE takes.").defaults("1000")
+	o.flag("drop_partitions", &c.DropPartitions, "Delete no rows, but drop whole partitions of a table partitioned by range once all of their rows are published. The newest partition that has rows and the one before it stay.").defaults("false")
 }
 
 // schemaFiles declares a mapping of topics to files with Avro schemas.

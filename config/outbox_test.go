@@ -33,6 +33,8 @@ func TestOutbox(t *testing.T) {
     cleanup: {every: 1m, batch: 50}
     topic: "a.{kind}"
     columns: {payload: body}
+  - table: public.parted
+    cleanup: {drop_partitions: true}
 `), noEnv)
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +46,7 @@ func TestOutbox(t *testing.T) {
 		{Prefix: "outbox*", Preset: "columns", Snapshot: "initial", Payload: "json", OnError: "skip"},
 		{Schema: "public", Table: "big", Preset: "columns", Snapshot: "initial", Payload: "bytes", Compact: []string{"*"}, Cleanup: &OutboxCleanup{Every: 10 * time.Second, Batch: 1000}},
 		{Schema: "public", Table: "slow", Preset: "columns", Snapshot: "initial", Payload: "bytes", Topic: "a.{kind}", Columns: OutboxColumns{Payload: "body"}, Cleanup: &OutboxCleanup{Every: time.Minute, Batch: 50}},
+		{Schema: "public", Table: "parted", Preset: "columns", Snapshot: "initial", Payload: "bytes", Cleanup: &OutboxCleanup{Every: 10 * time.Second, Batch: 1000, DropPartitions: true}},
 	}
 	if d := cmp.Diff(want, c.Outbox); d != "" {
 		t.Errorf("(-want +got):\n%s", d)

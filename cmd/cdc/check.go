@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cdc/mapping"
+	"cdc/outbox/cleanup"
 	"cdc/outbox/route"
 	"cdc/producer"
 	"cdc/replication"
@@ -54,6 +55,7 @@ func (c *checkCmd) Run(a *app) error {
 	if conf.Source.Given() {
 		look(func(ctx context.Context) []replication.Finding { return checkSource(ctx, s) })
 		look(func(ctx context.Context) []replication.Finding { return checkTopics(ctx, s) })
+		look(func(ctx context.Context) []replication.Finding { return cleanup.Check(ctx, s.cleanup()) })
 	}
 	look(s.registry.Check)
 	for _, sink := range conf.Sinks {

@@ -64,7 +64,9 @@ func (s *setup) cleanup() cleanup.Config {
 	c := cleanup.Config{Logger: s.log, Registerer: s.registerer}
 	for _, b := range s.config.Outbox {
 		if b.Cleanup != nil {
-			c.Tables = append(c.Tables, cleanup.Table{Schema: b.Schema, Name: b.Table, Every: b.Cleanup.Every, Batch: b.Cleanup.Batch})
+			c.Tables = append(c.Tables, cleanup.Table{
+				Schema: b.Schema, Name: b.Table, Every: b.Cleanup.Every, Batch: b.Cleanup.Batch, DropPartitions: b.Cleanup.DropPartitions,
+			})
 		}
 	}
 	if pg := s.config.Source.Postgres; pg != nil {
@@ -103,10 +105,11 @@ func (s *savedCheckpoints) Save(ctx context.Context, p replication.Position) err
 	return err
 }
 
-// startCleanup cleans up beside a capture until stop is called.
-func startCleanup(ctx context.Context, c cleanup.Config, ask reached, saved *savedCheckpoints) (stop func(), err error) {
+// startCleanup cleans up beside a capture until stop is called. problems says
+// what keeps it from doing so.
+func startCleanup(ctx context.Context, c cleanup.Config, ask reached, saved *savedCheckpoints) (problems func() []string, stop func(), err error) {
 	if len(c.Tables) == 0 {
-		return func() {}, nil
+		return func() []string { return nil }, func() {}, nil
 	}
 	c.Reached = func(t cleanup.Table, m cleanup.Mark) (bool, error) {
 		p := saved.newest.Load()
@@ -117,12 +120,12 @@ func startCleanup(ctx context.Context, c cleanup.Config, ask reached, saved *sav
 	}
 	cleaner, err := cleanup.New(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { cleaner.Run(ctx) })
-	return func() {
+	return cleaner.Problems, func() {
 		cancel()
 		wg.Wait()
 	}, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -87,7 +88,7 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 	if config.OnError = s.Producer.OnError; s.DeadLetters {
 		config.DeadLetters = prod.DeadLetters()
 	}
-	stopCleanup, err := startCleanup(ctx, s.Cleanup, s.Reached, saved)
+	uncleaned, stopCleanup, err := startCleanup(ctx, s.Cleanup, s.Reached, saved)
 	if err != nil {
 		return errors.Join(err, closeWithin(s.DrainTimeout, source.Close))
 	}
@@ -102,8 +103,9 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 		case st.snapshot:
 			state = "reading the snapshot"
 		}
-		return health{Live: h.Live, Ready: h.Ready, State: fmt.Sprintf("%s; %d records in flight, %d bytes of log behind",
-			state, h.InFlightRecords, max(st.lag, 0))}
+		state = fmt.Sprintf("%s; %d records in flight, %d bytes of log behind", state, h.InFlightRecords, max(st.lag, 0))
+		// Rows that stay do no harm to the capture: it is ready all the same.
+		return health{Live: h.Live, Ready: h.Ready, State: strings.Join(append([]string{state}, uncleaned()...), "; ")}
 	})
 	return p.Run(ctx) // closes the source
 }

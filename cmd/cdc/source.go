@@ -106,7 +106,7 @@ func (s *setup) mysqlSource() mysql.Config {
 	}
 	for _, b := range c.Outbox {
 		if b.Table != "" {
-			p.Tables = append(p.Tables, mysql.TableConfig{Schema: b.Schema, Name: b.Table, Snapshot: mysql.SnapshotMode(b.Snapshot), Keyless: true, Ordered: true})
+			p.Tables = append(p.Tables, mysql.TableConfig{Schema: b.Schema, Name: b.Table, Snapshot: mysql.SnapshotMode(b.Snapshot), Keyless: true, Ordered: true, InsertsOnly: true})
 		}
 	}
 	return p
