@@ -65,6 +65,7 @@ type Config struct {
 	// Reached reports whether the saved checkpoint has passed the mark and the
 	// table's snapshot.
 	Reached    func(t Table, m Mark) (bool, error)
+	Retry      time.Duration         // the least pause after an error; 0 is 5 s
 	Logger     *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil registers nothing
 }
@@ -74,8 +75,6 @@ const (
 	rowsOfRound = 20_000
 	// look is the pause between two looks at the checkpoint.
 	look = 50 * time.Millisecond
-	// retry is the pause after an error.
-	retry = 5 * time.Second
 )
 
 // Cleaner deletes rows until it is told to stop.
@@ -96,6 +95,9 @@ func New(cfg Config) (*Cleaner, error) {
 	c := &Cleaner{cfg: cfg, log: cfg.Logger, problems: map[string]string{}}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
+	}
+	if c.cfg.Retry <= 0 {
+		c.cfg.Retry = 5 * time.Second
 	}
 	c.deleted = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "cdc_outbox_deleted_total", Help: "Published rows deleted from outbox tables.",
@@ -161,7 +163,7 @@ func (c *Cleaner) Run(ctx context.Context) {
 				case err != nil:
 					c.log.Warn("cannot clean up an outbox: will try again", "table", t.String(), "error", err)
 					c.close()
-					next[i] = time.Now().Add(max(retry, t.Every))
+					next[i] = time.Now().Add(max(c.cfg.Retry, t.Every))
 				case full:
 					next[i] = time.Now()
 				default:

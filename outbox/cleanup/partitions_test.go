@@ -41,7 +41,7 @@ func newPostgresRig(t *testing.T) *postgresRig {
 
 func (r *postgresRig) connect() *pgx.Conn {
 	r.t.Helper()
-	conn, err := pgx.Connect(r.t.Context(), r.url)
+	conn, err := pgx.Connect(context.Background(), r.url) // of cleanups, too
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func (r *postgresRig) connect() *pgx.Conn {
 
 func (r *postgresRig) exec(conn *pgx.Conn, sql string) {
 	r.t.Helper()
-	if _, err := conn.Exec(r.t.Context(), sql); err != nil {
+	if _, err := conn.Exec(context.Background(), sql); err != nil {
 		r.t.Fatalf("%s: %v", sql, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -48,7 +49,7 @@ func (p *postgresPartition) sql() string {
 }
 
 // upper is the upper bound as text, "" when there is none above it. Bounds are
-// FOR VALUES FROM ('1') TO ('100'), or TO (MAXVALUE).
+// FOR VALUES FROM (1) TO (100), or FROM ('2026-01-01') TO (MAXVALUE).
 func (p *postgresPartition) upper() (text string, ok bool) {
 	_, to, found := strings.Cut(p.Bound, ") TO (")
 	to, closed := strings.CutSuffix(to, ")")
@@ -57,6 +58,9 @@ func (p *postgresPartition) upper() (text string, ok bool) {
 	}
 	if to == "MAXVALUE" {
 		return "", true
+	}
+	if _, err := strconv.ParseFloat(to, 64); err == nil {
+		return to, true
 	}
 	if n := len(to); n >= 2 && to[0] == '\'' && to[n-1] == '\'' {
 		return strings.ReplaceAll(to[1:n-1], "''", "'"), true
