@@ -103,7 +103,7 @@ func (c *Cluster) Capture(t testing.TB, s Source) *Capture {
 		if err := <-cp.result; err != nil {
 			t.Errorf("capture: %v", err)
 		}
-		if err := within(func(ctx context.Context) error { _, err := postgres.Drop(ctx, source); return err }); err != nil {
+		if err := within(func(ctx context.Context) error { _, _, err := postgres.Drop(ctx, source); return err }); err != nil {
 			t.Errorf("capture: %v", err)
 		}
 	})

@@ -72,6 +72,15 @@ func (c *Checkpoints) Load(ctx context.Context) (replication.Position, error) {
 	return saved.Position, nil
 }
 
+// Peek is Load that makes no topic: without one there is no position.
+func (c *Checkpoints) Peek(ctx context.Context) (replication.Position, error) {
+	found, err := c.p.describe(ctx, c.topic)
+	if err != nil || !found.exists {
+		return "", err
+	}
+	return c.Load(ctx)
+}
+
 // Save makes p durable: every in-sync replica has it when Save returns.
 func (c *Checkpoints) Save(ctx context.Context, p replication.Position) error {
 	host, _ := os.Hostname()

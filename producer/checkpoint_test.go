@@ -28,6 +28,12 @@ func TestCheckpoints(t *testing.T) {
 			}
 		}
 	}
+	if got, err := c.Peek(ctx); err != nil || got != "" {
+		t.Fatalf("peek: %q, %v", got, err)
+	}
+	if found, err := p.describe(ctx, topic); err != nil || found.exists {
+		t.Fatalf("Peek made the topic, or: %v", err)
+	}
 	load("")
 	for i := range 5 {
 		if err := c.Save(ctx, replication.Position(fmt.Sprintf(`{"lsn":"0/%d"}`, i))); err != nil {
@@ -38,6 +44,9 @@ func TestCheckpoints(t *testing.T) {
 		}
 	}
 	load(`{"lsn":"0/4"}`)
+	if got, err := c.Peek(ctx); err != nil || got != `{"lsn":"0/4"}` {
+		t.Fatalf("peek: %q, %v", got, err)
+	}
 
 	// An aborted transaction counts for nothing, and its marks hide nothing.
 	txn, err := kgo.NewClient(kgo.SeedBrokers(p.conf.Kafka.Brokers...), kgo.TransactionalID(topic), kgo.DefaultProduceTopic(topic))

@@ -76,10 +76,8 @@ func (c *checkCmd) Run(a *app) error {
 // position where that can be had.
 func checkSource(ctx context.Context, s *setup) []replication.Finding {
 	saved, err := savedPosition(ctx, s)
-	if err != nil {
-		saved = "" // Kafka's own findings tell why
-	}
-	return s.database().check(ctx, saved)
+	// Kafka's own findings tell why it cannot be read.
+	return s.database().check(ctx, saved, err == nil)
 }
 
 // savedPosition reads the checkpoint without making its topic.
@@ -87,14 +85,14 @@ func savedPosition(ctx context.Context, s *setup) (replication.Position, error) 
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	c := s.producer()
-	c.Topics.Create, c.Registerer = false, nil
+	c.Registerer = nil
 	c.Logger, c.Kafka.Logger = nil, nil
 	p, err := producer.New(ctx, c)
 	if err != nil {
 		return "", err
 	}
 	defer closeWithin(time.Second, p.Close) //nolint:errcheck // nothing is in flight
-	return p.Checkpoints(s.config.Kafka.CheckpointTopic, s.config.Name).Load(ctx)
+	return p.Checkpoints(s.config.Kafka.CheckpointTopic, s.config.Name).Peek(ctx)
 }
 
 func checkTopics(ctx context.Context, s *setup) []replication.Finding {

@@ -14,8 +14,10 @@ type dropCmd struct {
 }
 
 func (dropCmd) Help() string {
-	return "Removes the replication slot, the publication and the saved position, and says what it removed. Topics, schemas and\n" +
-		"tables stay. Afterwards the database keeps no log for this capture; a new start begins with a snapshot.\n\n" +
+	return "Removes the replication slot and, where cdc has made it, the publication of a PostgreSQL source, and the saved\n" +
+		"position of any source, and says what it removed. A publication that somebody else has made is left. Topics, schemas\n" +
+		"and tables stay. Afterwards the database keeps no log for this capture; a new start begins with a snapshot, which\n" +
+		"does not tell the sink of rows that were deleted meanwhile: empty the target table first if it must be exact.\n\n" +
 		"Example:\n\n  cdc drop --config cdc.yml"
 }
 
@@ -37,14 +39,17 @@ func (c *dropCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	dropped, err := s.database().drop(a.ctx)
+	dropped, left, err := s.database().drop(a.ctx)
 	for _, what := range dropped {
 		fmt.Fprintln(a.stdout, "dropped", what)
+	}
+	for _, what := range left {
+		fmt.Fprintln(a.stdout, "left", what)
 	}
 	if err != nil {
 		return err
 	}
-	if len(dropped) == 0 {
+	if len(dropped)+len(left) == 0 {
 		fmt.Fprintln(a.stdout, "nothing to drop in the database")
 	}
 	if c.KeepCheckpoint {

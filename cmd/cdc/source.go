@@ -13,10 +13,12 @@ import (
 // database is the one that is captured, whatever its family.
 type database struct {
 	// open opens the source at a saved position; reload loads that once more.
-	open  func(ctx context.Context, from replication.Position, reload func(context.Context) (replication.Position, error)) (source, error)
-	check func(ctx context.Context, from replication.Position) []replication.Finding
-	// drop removes what the capture has made in the database, and says what.
-	drop func(ctx context.Context) ([]string, error)
+	open func(ctx context.Context, from replication.Position, reload func(context.Context) (replication.Position, error)) (source, error)
+	// check compares with the saved position, which may not be known.
+	check func(ctx context.Context, from replication.Position, known bool) []replication.Finding
+	// drop removes what the capture has made in the database, and says what, and
+	// what it left.
+	drop func(ctx context.Context) (dropped, left []string, err error)
 }
 
 // source is an open one that can say how it is.
@@ -52,11 +54,11 @@ func postgresDatabase(c postgres.Config) database {
 			s, err := postgres.Open(ctx, c)
 			return postgresSource{s}, err
 		},
-		check: func(ctx context.Context, from replication.Position) []replication.Finding {
-			c.From = from
+		check: func(ctx context.Context, from replication.Position, known bool) []replication.Finding {
+			c.From, c.FromUnknown = from, !known
 			return postgres.Check(ctx, c)
 		},
-		drop: func(ctx context.Context) ([]string, error) { return postgres.Drop(ctx, c) },
+		drop: func(ctx context.Context) (dropped, left []string, err error) { return postgres.Drop(ctx, c) },
 	}
 }
 
@@ -74,11 +76,11 @@ func mysqlDatabase(c mysql.Config) database {
 			s, err := mysql.Open(ctx, c)
 			return mysqlSource{s}, err
 		},
-		check: func(ctx context.Context, from replication.Position) []replication.Finding {
+		check: func(ctx context.Context, from replication.Position, _ bool) []replication.Finding {
 			c.From = from
 			return mysql.Check(ctx, c)
 		},
-		drop: func(context.Context) ([]string, error) { return nil, nil }, // the source leaves nothing there
+		drop: func(context.Context) (dropped, left []string, err error) { return nil, nil, nil }, // the source leaves nothing there
 	}
 }
 

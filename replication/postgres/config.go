@@ -66,6 +66,8 @@ type Config struct {
 	Messages []string
 	Failover Failover
 	From     replication.Position // the saved checkpoint, "" when there is none
+	// FromUnknown says that the checkpoint could not be read, for Check alone.
+	FromUnknown bool
 	// Reload reads the checkpoint once more during Open, before From is refused
 	// and after a wait for a slot in use: who had it may have saved a newer one
 	// meanwhile, as in a rolling deployment, and From would be older than the

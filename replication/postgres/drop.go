@@ -9,11 +9,13 @@ import (
 	"cdc/replication"
 )
 
-// Drop drops the slot and the publication of cfg and returns what it dropped,
-// in words. What does not exist is no error. It ends no connection: a slot in
-// use is a *replication.Refusal that names the process, and so is one that is
-// not ours. What was dropped before an error is returned with it.
-func Drop(ctx context.Context, cfg Config) (dropped []string, err error) {
+// Drop drops the slot and the publication of cfg. It returns in words what it
+// dropped, and what it left because somebody else has made it, or may alone
+// drop it: that is a publication without our mark, or one of another owner.
+// What does not exist is no error. It ends no connection: a slot in use is a
+// *replication.Refusal that names the process, and so is one that is not ours.
+// What was dropped before an error is returned with it.
+func Drop(ctx context.Context, cfg Config) (dropped, left []string, err error) {
 	if len(cfg.Tables) == 0 { // they do not matter here
 		cfg.Tables = []TableConfig{{}}
 	}
@@ -29,13 +31,16 @@ func Drop(ctx context.Context, cfg Config) (dropped []string, err error) {
 		if err != nil {
 			return err
 		}
-		did, err = dropPublication(ctx, conn, cfg.Publication)
+		did, kept, err := dropPublication(ctx, conn, cfg.Publication)
 		if did != "" {
 			dropped = append(dropped, did)
 		}
+		if kept != "" {
+			left = append(left, kept)
+		}
 		return err
 	})
-	return dropped, err
+	return dropped, left, err
 }
 
 func dropOurSlot(ctx context.Context, conn *pgx.Conn, cfg *Config) (string, error) {
@@ -74,24 +79,24 @@ func dropOurSlot(ctx context.Context, conn *pgx.Conn, cfg *Config) (string, erro
 	return fmt.Sprintf("slot %q, which kept %s of log", cfg.Slot, bytesText(slot.Retained)), nil
 }
 
-func dropPublication(ctx context.Context, conn *pgx.Conn, name string) (string, error) {
+func dropPublication(ctx context.Context, conn *pgx.Conn, name string) (dropped, left string, err error) {
 	pub, err := readPublication(ctx, conn, name)
 	if err != nil || pub == nil {
-		return "", err
+		return "", "", err
 	}
 	sql := "DROP PUBLICATION " + replication.QuoteIdentifier(name)
+	byHand := "; when nobody needs it any more, its owner or a superuser runs: " + sql + ";"
+	if !pub.Ours {
+		return "", fmt.Sprintf("publication %q, which cdc has not made (it belongs to role %q)", name, pub.Owner) + byHand, nil
+	}
 	if _, err := conn.Exec(ctx, sql); err != nil {
 		switch sqlState(err) {
 		case codeUndefinedObject:
-			return "", nil
+			return "", "", nil
 		case codeNoPrivilege:
-			return "", &replication.Refusal{
-				Problem: fmt.Sprintf("publication %q belongs to role %q and cannot be dropped", name, pub.Owner),
-				Remedy:  "let its owner or a superuser run: " + sql,
-				Err:     err,
-			}
+			return "", fmt.Sprintf("publication %q, which belongs to role %q", name, pub.Owner) + byHand, nil
 		}
-		return "", fmt.Errorf("drop publication %q: %w", name, err)
+		return "", "", fmt.Errorf("drop publication %q: %w", name, err)
 	}
-	return fmt.Sprintf("publication %q of %d tables", name, len(pub.Tables)), nil
+	return fmt.Sprintf("publication %q of %d tables", name, len(pub.Tables)), "", nil
 }

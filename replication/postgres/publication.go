@@ -23,6 +23,7 @@ type publicationInfo struct {
 	Delete    bool
 	Truncate  bool
 	Generated bool // also the stored generated columns
+	Ours      bool // it carries publicationMark
 	Tables    []publishedTable
 }
 
@@ -37,9 +38,10 @@ func readPublication(ctx context.Context, conn *pgx.Conn, name string) (*publica
 	p := &publicationInfo{}
 	err := conn.QueryRow(ctx, `
 SELECT pg_catalog.pg_get_userbyid(pubowner)::text, pg_catalog.pg_has_role(pubowner, 'USAGE'),
-       puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate, coalesce(to_jsonb(p) ->> 'pubgencols' = 's', false)
-  FROM pg_catalog.pg_publication p WHERE pubname = $1::text`, name).
-		Scan(&p.Owner, &p.Owned, &p.AllTables, &p.ViaRoot, &p.Insert, &p.Update, &p.Delete, &p.Truncate, &p.Generated)
+       puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate, coalesce(to_jsonb(p) ->> 'pubgencols' = 's', false),
+       coalesce(pg_catalog.obj_description(oid, 'pg_publication') = $2::text, false)
+  FROM pg_catalog.pg_publication p WHERE pubname = $1::text`, name, publicationMark).
+		Scan(&p.Owner, &p.Owned, &p.AllTables, &p.ViaRoot, &p.Insert, &p.Update, &p.Delete, &p.Truncate, &p.Generated, &p.Ours)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -89,6 +91,9 @@ func (i *inspection) unpublished() (missing []*tableState) {
 
 // generatedVersion is the first that can publish generated columns.
 const generatedVersion = 180000
+
+// publicationMark is the comment of a publication that this program has made.
+const publicationMark = "made by cdc; cdc drop removes it"
 
 const allOperations = "insert, update, delete, truncate"
 
@@ -356,6 +361,13 @@ func (i *inspection) publish(ctx context.Context, conn *pgx.Conn) error {
 			}
 		}
 		return fmt.Errorf("publish %s: %w", names(missing), err)
+	}
+	if i.pub == nil {
+		// What carries the mark may be dropped by Drop; one that somebody else
+		// has made stays theirs.
+		if _, err := conn.Exec(ctx, "COMMENT ON PUBLICATION "+replication.QuoteIdentifier(i.cfg.Publication)+" IS "+replication.QuoteLiteral(publicationMark)); err != nil {
+			return fmt.Errorf("mark publication %q as made by cdc: %w", i.cfg.Publication, err)
+		}
 	}
 	i.cfg.Logger.Info("published tables", "publication", i.cfg.Publication, "tables", names(missing))
 	return nil

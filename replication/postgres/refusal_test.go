@@ -396,7 +396,7 @@ func TestSlotInUse(t *testing.T) {
 	if made := d.made(cfg); made != "slot" {
 		t.Errorf("made %q", made)
 	}
-	if _, err := Drop(testContext(t), cfg); !replication.IsRefusal(err) || !strings.Contains(err.Error(), "pid "+pid) {
+	if _, _, err := Drop(testContext(t), cfg); !replication.IsRefusal(err) || !strings.Contains(err.Error(), "pid "+pid) {
 		t.Errorf("Drop of a slot in use: %v", err)
 	}
 
@@ -427,7 +427,10 @@ func TestDrop(t *testing.T) {
 		t.Fatalf("Open made %q", made)
 	}
 	cfg.Tables = nil // not needed
-	dropped, err := Drop(testContext(t), cfg)
+	dropped, left, err := Drop(testContext(t), cfg)
+	if len(left) > 0 {
+		t.Errorf("Drop left %q", left)
+	}
 	if err != nil || len(dropped) != 2 || !strings.HasPrefix(dropped[0], `slot "`+cfg.Slot+`"`) ||
 		dropped[1] != `publication "`+cfg.Publication+`" of 1 tables` {
 		t.Errorf("Drop: %q, %v", dropped, err)
@@ -435,13 +438,25 @@ func TestDrop(t *testing.T) {
 	if made := d.made(cfg); made != "" {
 		t.Errorf("Drop left %q", made)
 	}
-	if dropped, err := Drop(testContext(t), cfg); err != nil || len(dropped) != 0 {
+	if dropped, left, err := Drop(testContext(t), cfg); err != nil || len(dropped)+len(left) != 0 {
 		t.Errorf("Drop of nothing: %q, %v", dropped, err)
 	}
 
+	// A publication that somebody else has made stays, and no error keeps the
+	// rest from being dropped.
+	d.exec(`CREATE PUBLICATION ` + replication.QuoteIdentifier(cfg.Publication) + ` FOR TABLE t`)
+	dropped, left, err = Drop(testContext(t), cfg)
+	if err != nil || len(dropped) != 0 || len(left) != 1 || !strings.Contains(left[0], `which cdc has not made (it belongs to role`) || !strings.Contains(left[0], `DROP PUBLICATION`) {
+		t.Errorf("Drop of a foreign publication: dropped %q, left %q, %v", dropped, left, err)
+	}
+	if made := d.made(cfg); made != "publication" {
+		t.Errorf("after Drop of a foreign publication there is %q", made)
+	}
+	d.exec(`DROP PUBLICATION ` + replication.QuoteIdentifier(cfg.Publication))
+
 	// A slot of somebody else stays.
 	d.exec(`SELECT pg_create_logical_replication_slot($1, 'test_decoding')`, cfg.Slot)
-	if _, err := Drop(testContext(t), cfg); !replication.IsRefusal(err) {
+	if _, _, err := Drop(testContext(t), cfg); !replication.IsRefusal(err) {
 		t.Errorf("Drop of a foreign slot: %v", err)
 	}
 	if made := d.made(cfg); made != "slot" {

@@ -171,6 +171,10 @@ func (i *inspection) inspectSlot(ctx context.Context, cat *catalog) error {
 		i.add(replication.LevelError, subject, r.Problem, r.Remedy)
 		return nil
 	}
+	if i.from == nil && i.cfg.FromUnknown {
+		i.add(replication.LevelWarning, subject, fmt.Sprintf("slot %q keeps %s of log; whether that is what the checkpoint of %q needs is not known, because the checkpoint could not be read", s.Name, bytesText(s.Retained), i.cfg.Name), "mend what Kafka's findings say, and check again")
+		return nil
+	}
 	if i.from == nil && s.Sent > 0 {
 		// Whoever read from it has a checkpoint somewhere, and would miss what we
 		// acknowledge. Our own first start saves one before it reads anything.

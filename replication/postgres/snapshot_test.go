@@ -250,6 +250,15 @@ func TestSlotOfAnother(t *testing.T) {
 		wantRefusal(t, cfg, `slot "`+cfg.Slot+`" was read from before (1 transactions), but there is no checkpoint`, `or choose another slot name; if nobody needs the slot any more, run cdc drop`)
 		wantFinding(t, Check(testContext(t), cfg), replication.LevelError, `was read from before`, `cdc drop`)
 	}
+	cfg.FromUnknown = true // Kafka does not answer: nobody is told to drop anything
+	findings := Check(testContext(t), cfg)
+	wantFinding(t, findings, replication.LevelWarning, `the checkpoint could not be read`, `Kafka's findings`)
+	for _, f := range findings {
+		if strings.Contains(f.Remedy, "cdc drop") {
+			t.Errorf("without knowing the checkpoint: %+v", f)
+		}
+	}
+	cfg.FromUnknown = false
 	if now := confirmed(); now != was {
 		t.Errorf("the slot went from %s to %s", was, now)
 	}
@@ -583,7 +592,7 @@ func BenchmarkSnapshot(b *testing.B) {
 			}
 			b.StopTimer()
 			mustClose(b, s)
-			if _, err := Drop(b.Context(), cfg); err != nil {
+			if _, _, err := Drop(b.Context(), cfg); err != nil {
 				b.Fatal(err)
 			}
 			b.StartTimer()
