@@ -97,8 +97,11 @@ func underKills(t *testing.T, w *world, server *services.Server, n, m int) {
 	applied := func() (int64, error) { return asking.number(ctx, `SELECT sum(v) FROM kv`) }
 	var wg sync.WaitGroup
 	outages := new(atomic.Int64)
+	// The group waits ten seconds for a member that was killed, so the sink takes
+	// longer: capture keeps its pace, or all restarts came at the begin.
 	capture := &killer{outages: outages, args: []string{"capture", "--config", captureFile}, progress: published, seed: 1}
 	sink := &killer{outages: outages, args: []string{"sink", "--config", sinkFile}, progress: applied, seed: 2}
+	capture.due = func() bool { return sink.kills.Load()+1 >= capture.kills.Load()*int64(m)/int64(n) }
 	wg.Go(func() { capture.run(ctx, t, n) })
 	wg.Go(func() { sink.run(ctx, t, m) })
 	restarts := 0
@@ -213,6 +216,7 @@ type killer struct {
 	args     []string
 	progress func() (int64, error)
 	seed     uint64
+	due      func() bool   // the next kill is; nil: at once
 	outages  *atomic.Int64 // of a server, see restart; nil: there are none
 	kills    atomic.Int64
 	early    int
@@ -234,6 +238,9 @@ func (k *killer) run(ctx context.Context, t *testing.T, n int) {
 			pause(ctx, p, time.Duration(rng.IntN(600))*time.Millisecond)
 		} else if err = k.await(ctx, p); err == nil && !last {
 			// Somewhere in its work: after it has got on by itself.
+			for k.due != nil && !k.due() && p.running() && !t.Failed() {
+				pause(ctx, p, 20*time.Millisecond)
+			}
 			pause(ctx, p, time.Duration(rng.IntN(700))*time.Millisecond)
 		}
 		starting := early || err != nil
