@@ -109,7 +109,7 @@ type Map struct {
 type Debezium struct {
 	Name                                    string
 	Decimal, Time, Binary, HStore, Interval string
-	Unavailable                             string
+	Names, Unavailable                      string
 	Tombstones                              bool
 	Transactions                            bool
 	TransactionTopic                        string

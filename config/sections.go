@@ -81,10 +81,11 @@ func (m *Map) declare(o *object) {
 func (e *Debezium) declare(o *object) {
 	o.text("name", &e.Name, "topic.prefix: the first part of topics and schemas. Letters, digits, '.', '_' and '-'.").note("name of the file")
 	o.choice("decimal", &e.Decimal, "decimal.handling.mode.", "precise", "double", "string").defaults("precise")
-	o.choice("time", &e.Time, "time.precision.mode.", "adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds").defaults("adaptive")
+	o.choice("time", &e.Time, "time.precision.mode.", "adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds", "structured").defaults("adaptive")
 	o.choice("binary", &e.Binary, "binary.handling.mode.", "bytes", "base64", "base64-url-safe", "hex").defaults("bytes")
 	o.choice("hstore", &e.HStore, "hstore.handling.mode.", "json", "map").defaults("json")
 	o.choice("interval", &e.Interval, "interval.handling.mode.", "numeric", "string").defaults("numeric")
+	o.choice("names", &e.Names, "schema.name.adjustment.mode and field.name.adjustment.mode: avro makes an underscore of what Avro does not allow in names, avro_unicode _u and the character's number, of underscores, too.", "avro", "avro_unicode").defaults("avro")
 	o.text("unavailable", &e.Unavailable, "unavailable.value.placeholder, for large values that the log left out and that could not be read again.").defaults("__debezium_unavailable_value")
 	o.flag("tombstones", &e.Tombstones, "tombstones.on.delete.").defaults("true")
 	o.flag("transactions", &e.Transactions, "provide.transaction.metadata: events tell their place in their transaction, and a topic of its own tells of each where it begins and ends, and how many events it has.").defaults("false")

@@ -140,7 +140,7 @@ func (s *setup) mapping() mapping.Config {
 	if e := c.Map.Debezium; c.Map.Format == "debezium" {
 		m.Debezium = &mapping.Debezium{
 			Options: debezium.Options{
-				Decimal: e.Decimal, Time: e.Time, Binary: e.Binary, HStore: e.HStore, Interval: e.Interval, Unavailable: e.Unavailable,
+				Decimal: e.Decimal, Time: e.Time, Binary: e.Binary, HStore: e.HStore, Interval: e.Interval, Names: e.Names, Unavailable: e.Unavailable,
 			},
 			Source:       debezium.Source{Connector: "postgresql", Name: e.Name, Database: postgres.DatabaseName(c.Source.Postgres.URL)},
 			NoTombstones: !e.Tombstones, Transactions: e.Transactions, TransactionTopic: e.TransactionTopic, Messages: len(e.Messages) > 0,

@@ -42,7 +42,8 @@ const (
 	opPoint
 	opLine
 	opCircle
-	opShape // lseg, box, path, polygon as well-known binary
+	opShape      // lseg, box, path, polygon as well-known binary
+	opStructured // dates, times and intervals as records of their parts
 	opArray
 )
 
@@ -193,6 +194,9 @@ func temporal(o *Options, s step, mods []int) (step, *schema, error) {
 	if len(mods) > 0 {
 		precision = mods[0]
 	}
+	if o.Time == "structured" {
+		return structured(s, structuredKind(s.kind-replication.KindDate), mods)
+	}
 	s.mul, s.div = 1, 1
 	if s.kind == replication.KindTimestampTZ {
 		s.op, s.digits = opZoned, precision
@@ -271,6 +275,9 @@ func text(o *Options, s step, name string, mods []int, labels string) (step, *sc
 		s.op = opBits
 		return s, semantic("bytes", "io.debezium.data.Bits", [2]string{"length", strconv.Itoa(length)}), nil
 	case "time with time zone":
+		if o.Time == "structured" {
+			return structured(s, structuredZonedTime, mods)
+		}
 		s.op = opZonedTime
 		return s, semantic("string", "io.debezium.time.ZonedTime"), nil
 	case "hstore":
@@ -297,6 +304,9 @@ func text(o *Options, s step, name string, mods []int, labels string) (step, *sc
 		}}, nil
 	}
 	if name == "interval" || strings.HasPrefix(name, "interval ") {
+		if o.Time == "structured" {
+			return structured(s, structuredDuration, mods)
+		}
 		if o.Interval == "string" {
 			s.op = opISOInterval
 			return s, semantic("string", "io.debezium.time.Interval"), nil

@@ -26,6 +26,7 @@ type step struct {
 	// its branches are written.
 	nullable         bool
 	value, null      byte
+	structured       structuredKind
 	mode             string // of opBytesText; the name of an opShape
 	money            op     // opDecimal, opDecimalDouble or opText, of an opMoney
 	precision, scale int
@@ -49,6 +50,7 @@ var (
 	errInterval  = errors.New("beyond the range of microseconds in 64 bits, which interval.handling.mode numeric asks for")
 	errNotFinite = errors.New("a decimal of Connect has no NaN and no infinity: set decimal to string or double")
 	errUUID      = errors.New("not 16 bytes")
+	errParts     = errors.New("its parts do not fit into 32 bits each, which time.precision.mode structured asks for")
 	errNested    = errors.New("an element of another kind than the column's")
 )
 
@@ -132,6 +134,8 @@ func (s *step) appendValue(dst []byte, v *replication.Value) ([]byte, error) {
 		return appendHStoreMap(dst, v.Bytes())
 	case opPoint, opLine, opCircle, opShape:
 		return s.appendGeometry(dst, v.Bytes())
+	case opStructured:
+		return s.appendStructured(dst, v)
 	case opArray:
 		return s.appendArray(dst, v.Elems())
 	}

@@ -134,14 +134,14 @@ func TestNames(t *testing.T) {
 	for _, n := range []string{"id", "I d", "I-d", "1st", "é"} {
 		specs = append(specs, avro.FieldSpec{Name: n})
 	}
-	got := fieldNames(specs)
+	got := new(Options).fieldNames(specs)
 	want := []string{"id", "I_x0020_d", "I_x002D_d", "_1st", "_"}
 	for i := range want {
 		if got[i] != want[i] {
 			t.Errorf("%s became %s, want %s", specs[i].Name, got[i], want[i])
 		}
 	}
-	if got := FullName("my-shop", "public", "Or ders"); got != "my_shop.public.Or_ders" {
+	if got := new(Options).fullName("my-shop", "public", "Or ders"); got != "my_shop.public.Or_ders" {
 		t.Error(got)
 	}
 }

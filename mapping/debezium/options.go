@@ -20,7 +20,8 @@ type Options struct {
 	// Decimal is decimal.handling.mode: precise (the default), double, string.
 	Decimal string
 	// Time is time.precision.mode: adaptive (the default),
-	// adaptive_time_microseconds, connect, isostring, microseconds, nanoseconds.
+	// adaptive_time_microseconds, connect, isostring, microseconds, nanoseconds,
+	// structured.
 	Time string
 	// Binary is binary.handling.mode: bytes (the default), base64,
 	// base64-url-safe, hex.
@@ -29,6 +30,9 @@ type Options struct {
 	HStore string
 	// Interval is interval.handling.mode: numeric (the default) or string.
 	Interval string
+	// Names is schema.name.adjustment.mode and field.name.adjustment.mode: avro (the
+	// default) or avro_unicode.
+	Names string
 	// Unavailable is unavailable.value.placeholder; "" is DefaultUnavailable.
 	Unavailable string
 }
@@ -41,10 +45,11 @@ func (o *Options) complete() error {
 		known []string
 	}{
 		{"decimal", &o.Decimal, []string{"precise", "double", "string"}},
-		{"time", &o.Time, []string{"adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds"}},
+		{"time", &o.Time, []string{"adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds", "structured"}},
 		{"binary", &o.Binary, []string{"bytes", "base64", "base64-url-safe", "hex"}},
 		{"hstore", &o.HStore, []string{"json", "map"}},
 		{"interval", &o.Interval, []string{"numeric", "string"}},
+		{"names", &o.Names, []string{"avro", "avro_unicode"}},
 	} {
 		if *f.value == "" {
 			*f.value = f.known[0]

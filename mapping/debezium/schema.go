@@ -10,6 +10,7 @@ import (
 type schema struct {
 	typ      string // of Avro: boolean, int, …, array, map, record
 	int16    bool   // an int that Connect knows as one of 16 bits
+	int8     bool   // or of 8 bits
 	name     string // the semantic name; for a record its full name, too
 	version  int    // 0 is none
 	params   [][2]string
@@ -120,6 +121,8 @@ func (s *schema) append(b []byte, namespace string, known map[string]bool) []byt
 	}
 	if s.int16 {
 		b = append(b, `,"connect.type":"int16"`...)
+	} else if s.int8 {
+		b = append(b, `,"connect.type":"int8"`...)
 	}
 	if l := logical[s.name]; l != "" {
 		b = quote(append(b, `,"logicalType":`...), l)

@@ -44,8 +44,8 @@ func Compile(o Options, src Source, t *replication.Table, specs []avro.FieldSpec
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	name := FullName(src.Name, t.Schema, t.Name)
-	c := &Table{Fields: fieldNames(specs)}
+	name := o.fullName(src.Name, t.Schema, t.Name)
+	c := &Table{Fields: o.fieldNames(specs)}
 	fields := make([]field, len(specs))
 	bySource := map[int]int{}
 	for i, spec := range specs {
@@ -81,45 +81,6 @@ func Compile(o Options, src Source, t *replication.Table, specs []avro.FieldSpec
 	c.db = appendString(nil, src.Database)
 	c.tail = appendString(appendString(nil, t.Schema), t.Name)
 	return c, nil
-}
-
-// FullName is the namespace of a table's schemas: its parts with dots between,
-// each character that Avro does not allow an underscore.
-func FullName(parts ...string) string {
-	b := []byte(strings.Join(parts, "."))
-	return string(adjust(b, true))
-}
-
-func adjust(b []byte, dots bool) []byte {
-	out := make([]byte, 0, len(b))
-	first := true
-	for _, r := range string(b) {
-		ok := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || !first && r >= '0' && r <= '9' || dots && r == '.'
-		switch {
-		case first && r >= '0' && r <= '9':
-			out = append(out, '_', byte(r))
-		case ok:
-			out = append(out, byte(r))
-		default:
-			out = append(out, '_')
-		}
-		first = dots && r == '.'
-	}
-	return out
-}
-
-func fieldNames(specs []avro.FieldSpec) []string {
-	names, count := make([]string, len(specs)), map[string]int{}
-	for i, s := range specs {
-		names[i] = string(adjust([]byte(s.Name), false))
-		count[names[i]]++
-	}
-	for i, s := range specs {
-		if count[names[i]] > 1 && names[i] != s.Name {
-			names[i] = avro.Name(s.Name)
-		}
-	}
-	return names
 }
 
 var errKey = errors.New("a column of the key has no value")
@@ -251,6 +212,16 @@ func (t *Table) KeyJSON(dst []byte, row []replication.Value) ([]byte, error) {
 // appendJSON renders an encoded value and returns what is left of b. Arrays and
 // maps, which no key has, are null.
 func appendJSON(dst []byte, s *schema, b []byte) (out, rest []byte) {
+	if s.optional {
+		null := byte(0)
+		if s.preset != "" {
+			null = 2
+		}
+		if b[0] == null {
+			return append(dst, "null"...), b[1:]
+		}
+		b = b[1:]
+	}
 	switch s.typ {
 	case "boolean":
 		return strconv.AppendBool(dst, b[0] == 1), b[1:]
