@@ -337,7 +337,7 @@ func (p *Postgres) run(ctx context.Context) error {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(p.cfg.Programs.Bin, "postgres"), args...)
 	p.command(cmd)
 	cmd.Stdout, cmd.Stderr = log, log
-	proc, err := startProcess(cmd, p.data)
+	proc, err := startProcess(cmd, syscall.SIGINT, func() int { pid, _ := pidFile(p.data); return pid }) // the fast way
 	if err != nil {
 		return fmt.Errorf("run postgres: %w", err)
 	}
@@ -354,7 +354,7 @@ func (p *Postgres) run(ctx context.Context) error {
 			return fmt.Errorf("the server ended at once (%w); %s:\n%s", proc.err, p.Log(), said)
 		default:
 		}
-		if proc.ready() {
+		if pid, status := pidFile(p.data); status == "ready" && (pid == proc.cmd.Process.Pid || !directChild) {
 			p.proc = proc
 			p.cfg.Logger.Debug("postgres started", "version", p.cfg.Programs.Version, "port", p.port, "dir", p.cfg.Dir)
 			return nil

@@ -188,7 +188,7 @@ func TestWatchdog(t *testing.T) {
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
-	release, err := bindByPipe(cmd)
+	release, err := bindByPipe(cmd, syscall.SIGINT)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,21 +9,21 @@ import (
 // process is a running server. One goroutine waits for it.
 type process struct {
 	cmd  *exec.Cmd
-	data string
+	pid  func() int    // what the server itself says that its process id is
 	done chan struct{} // closed when it has ended
 	err  error         // why; read after done
 }
 
 // startProcess starts the command in a process group of its own, so that a
 // Ctrl-C in the terminal reaches only this program, which ends the server when
-// it is time, and so that it ends when this program does.
-func startProcess(cmd *exec.Cmd, data string) (*process, error) {
-	p := &process{cmd: cmd, data: data, done: make(chan struct{})}
+// it is time, and so that it gets the signal end when this program ends.
+func startProcess(cmd *exec.Cmd, end syscall.Signal, pid func() int) (*process, error) {
+	p := &process{cmd: cmd, pid: pid, done: make(chan struct{})}
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Setpgid = true
-	release, err := bindToParent(cmd)
+	release, err := bindToParent(cmd, end)
 	if err != nil {
 		return nil, err
 	}
@@ -49,19 +49,12 @@ func startProcess(cmd *exec.Cmd, data string) (*process, error) {
 	return p, nil
 }
 
-// ready reports whether the server takes connections.
-func (p *process) ready() bool {
-	pid, status := pidFile(p.data)
-	return status == "ready" && (pid == p.cmd.Process.Pid || !directChild)
-}
-
 // server returns the server's process id.
 func (p *process) server() int {
 	if directChild {
 		return p.cmd.Process.Pid
 	}
-	pid, _ := pidFile(p.data)
-	return pid
+	return p.pid()
 }
 
 // signal sends the server a signal, unless it has ended.

@@ -18,10 +18,10 @@ const directChild = true
 // nobody is the user that PostgreSQL sees itself as when we are root.
 const nobody = 65534
 
-// bindToParent makes the kernel end the server in the fast way when this
-// program ends, however it ends.
-func bindToParent(cmd *exec.Cmd) (release func(), err error) {
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGINT
+// bindToParent makes the kernel send the server a signal when this program
+// ends, however it ends.
+func bindToParent(cmd *exec.Cmd, end syscall.Signal) (release func(), err error) {
+	cmd.SysProcAttr.Pdeathsig = end
 	return func() {}, nil
 }
 

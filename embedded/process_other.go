@@ -13,10 +13,10 @@ import (
 // directChild says that the process we start is the server itself.
 const directChild = false
 
-// bindToParent runs the command under a shell that ends it in the fast way when
-// the pipe from this program closes, as it does however this program ends.
-func bindToParent(cmd *exec.Cmd) (release func(), err error) {
-	return bindByPipe(cmd)
+// bindToParent runs the command under a shell that sends it a signal when the
+// pipe from this program closes, as it does however this program ends.
+func bindToParent(cmd *exec.Cmd, end syscall.Signal) (release func(), err error) {
+	return bindByPipe(cmd, end)
 }
 
 // launcher gives commands the user that PostgreSQL is to run as.

@@ -112,9 +112,25 @@ func unpackMySQL80(ctx context.Context, dir string) error {
 		unpackDebs(ctx, dir, "bookworm", "libaio1", "libnuma1", "libcrypt1", "libstdc++6"))
 }
 
-// command returns the server's command with the options that depend on the
-// version alone.
-func (m *MySQL) command(ctx context.Context, data string, args ...string) (*exec.Cmd, error) {
+// MySQLProgram installs the programs of a version and returns the path of a script
+// that runs its server with the libraries and files that came with it.
+func (h *Home) MySQLProgram(ctx context.Context, version string) (string, error) {
+	m := &MySQL{Version: version}
+	if err := m.install(ctx, h); err != nil {
+		return "", err
+	}
+	program, options := m.program()
+	cmd, err := inDebs(ctx, m.soft, program)
+	if err != nil {
+		return "", err
+	}
+	script := filepath.Join(m.soft, "server.sh")
+	text := "#!/bin/sh\nexec '" + cmd.Path + "' '" + strings.Join(cmd.Args[1:], "' '") + "' \"$@\" '" + strings.Join(options, "' '") + "'\n"
+	return script, os.WriteFile(script, []byte(text), 0o755) //nolint:gosec // a program
+}
+
+// program returns the server's program and the options that say where its files are.
+func (m *MySQL) program() (path string, options []string) {
 	program, base := "usr/sbin/mysqld", "usr"
 	switch {
 	case m.mariadb():
@@ -122,26 +138,29 @@ func (m *MySQL) command(ctx context.Context, data string, args ...string) (*exec
 	case m.Version == MySQL80:
 		program, base = "bin/mysqld", ""
 	}
-	// One of its own: MariaDB cleans it up at its start, of others' tables, too.
-	tmp := filepath.Join(filepath.Dir(data), "tmp")
-	if err := os.MkdirAll(tmp, 0o755); err != nil {
-		return nil, err
-	}
-	all := []string{"--no-defaults", "--basedir=" + filepath.Join(m.soft, base), "--datadir=" + data, "--tmpdir=" + tmp}
-	if os.Getuid() == 0 {
-		all = append(all, "--user=root")
-	}
+	options = []string{"--basedir=" + filepath.Join(m.soft, base)}
 	if m.Version != MySQL80 {
 		share := filepath.Join(m.soft, "usr/share/mysql")
 		if other := filepath.Join(m.soft, "usr/share/mariadb"); m.mariadb() && exists(filepath.Join(other, "english")) {
 			share = other
 		}
-		all = append(all, "--lc-messages-dir="+share, "--plugin-dir="+filepath.Join(m.soft, "usr/lib/mysql/plugin"))
+		options = append(options, "--lc-messages-dir="+share, "--plugin-dir="+filepath.Join(m.soft, "usr/lib/mysql/plugin"))
 		if m.mariadb() {
-			all = append(all, "--character-sets-dir="+filepath.Join(share, "charsets"))
+			options = append(options, "--character-sets-dir="+filepath.Join(share, "charsets"))
 		}
 	}
-	return inDebs(ctx, m.soft, filepath.Join(m.soft, program), append(all, args...)...)
+	return filepath.Join(m.soft, program), options
+}
+
+// command returns the server's command with the options that depend on the
+// version alone.
+func (m *MySQL) command(ctx context.Context, data string, args ...string) (*exec.Cmd, error) {
+	program, options := m.program()
+	all := append([]string{"--no-defaults", "--datadir=" + data}, options...)
+	if os.Getuid() == 0 {
+		all = append(all, "--user=root")
+	}
+	return inDebs(ctx, m.soft, program, append(all, args...)...)
 }
 
 func exists(path string) bool {

@@ -62,6 +62,21 @@ func OwnMySQL(t testing.TB, version string, settings map[string]string) *service
 	return s
 }
 
+// MySQLProgram returns the path of the server program of a version, with which
+// code under test may start servers of its own.
+func MySQLProgram(t testing.TB, version string) string {
+	t.Helper()
+	home, err := services.Find(os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := home.MySQLProgram(t.Context(), version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // MySQL makes an empty database on a real server of a version and returns a
 // superuser's URL of it. The database is dropped when the test ends.
 func MySQL(t testing.TB, version string) string {
