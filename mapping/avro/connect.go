@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"cdc/replication"
+	"cdc/replication/civil"
 )
 
 // The names under which Kafka Connect's converters and Debezium hold types that
@@ -380,17 +381,7 @@ func isoDay(b []byte) (days int64, rest []byte, ok bool) {
 	if neg {
 		year = -year
 	}
-	// H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-	if month <= 2 {
-		year--
-	}
-	era := year / 400
-	if year < 0 {
-		era = (year - 399) / 400
-	}
-	yoe := year - era*400
-	doy := (153*((month+9)%12)+2)/5 + d - 1
-	return era*146097 + yoe*365 + yoe/4 - yoe/100 + doy - 719468, b[6:], true
+	return civil.Days(year, month, d), b[6:], true
 }
 
 // isoClock reads hh:mm[:ss[.fffffffff]] and returns microseconds.

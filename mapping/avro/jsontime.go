@@ -1,6 +1,9 @@
 package avro
 
-import "cdc/replication"
+import (
+	"cdc/replication"
+	"cdc/replication/civil"
+)
 
 // isoTime is a time read from text.
 type isoTime struct {
@@ -16,10 +19,10 @@ type isoTime struct {
 func readISO(b []byte) (t isoTime, ok bool) {
 	r := isoReader{b: b}
 	year, month, day := r.number(4), r.after('-', 2), r.after('-', 2)
-	if r.bad || year < 1 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
+	if r.bad || year < 1 || month < 1 || month > 12 || day < 1 || day > civil.DaysIn(year, month) {
 		return t, false
 	}
-	t.seconds = daysSince(year, month, day) * 24 * 3600
+	t.seconds = civil.Days(year, month, day) * 24 * 3600
 	if r.done() {
 		return t, true
 	}
@@ -145,29 +148,4 @@ func (r *isoReader) clock() (seconds, nanos int64) {
 		r.bad = true
 	}
 	return hour*3600 + minute*60 + second, nanos
-}
-
-func daysIn(year, month int64) int64 {
-	switch month {
-	case 2:
-		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
-			return 29
-		}
-		return 28
-	case 4, 6, 9, 11:
-		return 30
-	}
-	return 31
-}
-
-// daysSince counts the days from 1970-01-01, proleptic Gregorian (H. Hinnant,
-// "chrono-Compatible Low-Level Date Algorithms").
-func daysSince(year, month, day int64) int64 {
-	if month <= 2 {
-		year--
-	}
-	era := year / 400
-	yoe := year - era*400
-	doy := (153*((month+9)%12)+2)/5 + day - 1
-	return era*146097 + yoe*365 + yoe/4 - yoe/100 + doy - 719468
 }

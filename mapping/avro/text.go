@@ -1,11 +1,11 @@
 package avro
 
 import (
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"cdc/replication"
+	"cdc/replication/civil"
 )
 
 // maxShown is how much of a value messages show, in bytes.
@@ -134,69 +134,28 @@ func appendTimeText(b []byte, kind replication.Kind, v int64) []byte {
 	case replication.KindDate:
 		return appendDay(b, v)
 	case replication.KindTime:
-		return appendClock(b, v)
+		return civil.AppendClock(b, v)
 	default: // a timestamp, as below
 	}
 	days, micros := v/day, v%day
 	if micros < 0 {
 		days, micros = days-1, micros+day
 	}
-	b = appendClock(append(appendDay(b, days), 'T'), micros)
+	b = civil.AppendClock(append(appendDay(b, days), 'T'), micros)
 	if kind == replication.KindTimestampTZ {
 		b = append(b, 'Z')
 	}
 	return b
 }
 
-// appendDay appends the proleptic Gregorian day that lies so many days after
-// 1970-01-01 (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+// appendDay appends the day that lies so many days after 1970-01-01.
 func appendDay(b []byte, days int64) []byte {
-	days += 719468
-	era := days / 146097
-	if days < 0 {
-		era = (days - 146096) / 146097
-	}
-	doe := days - era*146097
-	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
-	doy := doe - (365*yoe + yoe/4 - yoe/100)
-	mp := (5*doy + 2) / 153
-	month := mp + 3
-	year := yoe + era*400
-	if month > 12 {
-		month -= 12
-		year++
-	}
+	year, month, day := civil.Date(days)
 	switch {
 	case year < 0:
-		b = appendPadded(append(b, '-'), -year, 6)
+		return civil.AppendDate(append(b, '-'), -year, 6, month, day)
 	case year > 9999:
-		b = appendPadded(append(b, '+'), year, 6)
-	default:
-		b = appendPadded(b, year, 4)
+		return civil.AppendDate(append(b, '+'), year, 6, month, day)
 	}
-	b = appendPadded(append(b, '-'), month, 2)
-	return appendPadded(append(b, '-'), doy-(153*mp+2)/5+1, 2)
-}
-
-func appendClock(b []byte, micros int64) []byte {
-	seconds := micros / 1e6
-	b = appendPadded(b, seconds/3600, 2)
-	b = appendPadded(append(b, ':'), seconds/60%60, 2)
-	b = appendPadded(append(b, ':'), seconds%60, 2)
-	if fraction := micros % 1e6; fraction != 0 {
-		b = appendPadded(append(b, '.'), fraction, 6)
-		for b[len(b)-1] == '0' {
-			b = b[:len(b)-1]
-		}
-	}
-	return b
-}
-
-func appendPadded(b []byte, n int64, width int) []byte {
-	var buf [20]byte
-	digits := strconv.AppendInt(buf[:0], n, 10)
-	for range width - len(digits) {
-		b = append(b, '0')
-	}
-	return append(b, digits...)
+	return civil.AppendDate(b, year, 4, month, day)
 }

@@ -177,7 +177,7 @@ func TestDays(t *testing.T) {
 		if got := days(date.year, date.month, date.day); got != want {
 			t.Errorf("%v is day %d, want %d", date, got, want)
 		}
-		if back := civil(want * 86400); back != date {
+		if back := clockAt(want * 86400); back != date {
 			t.Errorf("day %d is %v, want %v", want, back, date)
 		}
 	}

@@ -3,6 +3,7 @@ package mysql
 import (
 	"cdc/replication"
 	"cdc/replication/arena"
+	"cdc/replication/civil"
 )
 
 // clock is a date and a time of day, or a TIME's hours, as the server holds
@@ -136,7 +137,7 @@ func (d *decoder) timestamp(seconds int64, micro int, a *arena.Arena) replicatio
 		return d.zeroTimestamp(a)
 	}
 	if d.text {
-		k := civil(seconds)
+		k := clockAt(seconds)
 		k.micro = micro
 		return replication.BytesValue(replication.KindString, appendTime(append(appendDate(a.Alloc(temporalText)[:0], k), ' '), k, d.scale))
 	}
@@ -165,67 +166,11 @@ func (d *decoder) time(k clock, a *arena.Arena) replication.Value {
 
 // valid reports whether the date exists.
 func (k clock) valid() bool {
-	return k.year >= 0 && k.month >= 1 && k.month <= 12 && k.day >= 1 && k.day <= monthDays(k.year, k.month) && !(k.year == 0 && k.month == 0)
-}
-
-func monthDays(year, month int) int {
-	switch month {
-	case 2:
-		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
-			return 29
-		}
-		return 28
-	case 4, 6, 9, 11:
-		return 30
-	}
-	return 31
+	return k.year >= 0 && k.month >= 1 && k.month <= 12 && k.day >= 1 && int64(k.day) <= civil.DaysIn(int64(k.year), int64(k.month)) && !(k.year == 0 && k.month == 0)
 }
 
 func (k clock) micros() int64 {
 	return ((days(k.year, k.month, k.day)*24+int64(k.hour))*60+int64(k.minute))*60e6 + int64(k.second)*1e6 + int64(k.micro)
-}
-
-// days returns the days from 1970-01-01 to a date of the proleptic Gregorian
-// calendar, counting years from March on (Hinnant, "chrono-Compatible
-// Low-Level Date Algorithms").
-func days(year, month, day int) int64 {
-	if month <= 2 {
-		year--
-		month += 12
-	}
-	era := year
-	if year < 0 {
-		era -= 399
-	}
-	era /= 400
-	ofEra := year - era*400
-	ofYear := (153*(month-3)+2)/5 + day - 1
-	return int64(era)*146097 + int64(ofEra*365+ofEra/4-ofEra/100+ofYear) - 719468
-}
-
-// civil is the inverse, for seconds since 1970.
-func civil(seconds int64) clock {
-	z, rest := seconds/86400, seconds%86400
-	if rest < 0 {
-		z, rest = z-1, rest+86400
-	}
-	z += 719468
-	era := z / 146097
-	if z < 0 {
-		era = (z - 146096) / 146097
-	}
-	ofEra := z - era*146097
-	year := (ofEra - ofEra/1460 + ofEra/36524 - ofEra/146096) / 365
-	ofYear := ofEra - (365*year + year/4 - year/100)
-	month := (5*ofYear + 2) / 153
-	k := clock{day: int(ofYear - (153*month+2)/5 + 1), hour: int(rest / 3600), minute: int(rest / 60 % 60), second: int(rest % 60)}
-	year += era * 400
-	if k.month = int(month + 3); k.month > 12 {
-		k.month -= 12
-		year++
-	}
-	k.year = int(year)
-	return k
 }
 
 func appendDate(out []byte, k clock) []byte {
@@ -260,4 +205,17 @@ func appendDigits(out []byte, v, n int) []byte {
 		v /= 10
 	}
 	return out
+}
+
+// days returns the days from 1970-01-01 to a date.
+func days(year, month, day int) int64 { return civil.Days(int64(year), int64(month), int64(day)) }
+
+// clockAt is what micros is the inverse of, for seconds since 1970.
+func clockAt(seconds int64) clock {
+	z, rest := seconds/86400, seconds%86400
+	if rest < 0 {
+		z, rest = z-1, rest+86400
+	}
+	year, month, day := civil.Date(z)
+	return clock{year: int(year), month: int(month), day: int(day), hour: int(rest / 3600), minute: int(rest / 60 % 60), second: int(rest % 60)}
 }

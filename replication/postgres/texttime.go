@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"cdc/replication"
+	"cdc/replication/civil"
 )
 
 const (
@@ -100,10 +101,10 @@ func scanDate(b []byte, bc bool) (days int64, rest []byte, ok bool) {
 	if bc {
 		year = 1 - year
 	}
-	if !ok1 || !ok2 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
+	if !ok1 || !ok2 || month < 1 || month > 12 || day < 1 || day > civil.DaysIn(year, month) {
 		return 0, nil, false
 	}
-	return daysFromCivil(year, month, day), b[n+6:], true
+	return civil.Days(year, month, day), b[n+6:], true
 }
 
 // scanTime reads HH:MM:SS with up to six digits of fraction as microseconds
@@ -173,34 +174,4 @@ func scanZone(b []byte) (seconds int64, rest []byte, ok bool) {
 func twoDigits(b []byte) (int64, bool) {
 	hi, lo := b[0]-'0', b[1]-'0'
 	return int64(hi)*10 + int64(lo), hi <= 9 && lo <= 9
-}
-
-func daysIn(year, month int64) int64 {
-	switch month {
-	case 2:
-		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
-			return 29
-		}
-		return 28
-	case 4, 6, 9, 11:
-		return 30
-	}
-	return 31
-}
-
-// daysFromCivil counts the days from 1970-01-01 to a date of the proleptic
-// Gregorian calendar; the year before 1 is 0. It counts years from March, so
-// that the leap day is a year's last, in eras of 400 years of 146,097 days.
-func daysFromCivil(year, month, day int64) int64 {
-	if month <= 2 {
-		year--
-	}
-	era := year / 400
-	if year < 0 {
-		era = (year - 399) / 400
-	}
-	yearOfEra := year - era*400
-	dayOfYear := (153*((month+9)%12)+2)/5 + day - 1
-	dayOfEra := yearOfEra*365 + yearOfEra/4 - yearOfEra/100 + dayOfYear
-	return era*146_097 + dayOfEra - 719_468
 }

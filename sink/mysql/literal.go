@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"cdc/replication"
+	"cdc/replication/civil"
 )
 
 // The literals that stand in our statements (manual, section "Literal
@@ -296,7 +297,7 @@ func (c *column) appendClock(dst []byte, v replication.Value) ([]byte, error) {
 		if err := c.keeps(n); err != nil {
 			return dst, err
 		}
-		return append(appendTime(append(dst, '\''), n), '\''), nil
+		return append(civil.AppendClock(append(dst, '\''), n), '\''), nil
 	case replication.KindTimestamp, replication.KindTimestampTZ:
 		if n == replication.Infinity || n == replication.NegInfinity {
 			return dst, errFinite
@@ -320,7 +321,7 @@ func (c *column) appendClock(dst []byte, v replication.Value) ([]byte, error) {
 			return dst, errYear
 		}
 		dst = append(appendCivil(append(dst, '\''), days), ' ')
-		return append(appendTime(dst, rest), '\''), nil
+		return append(civil.AppendClock(dst, rest), '\''), nil
 	default:
 		return dst, errMisfit
 	}

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"cdc/replication"
+	"cdc/replication/civil"
 )
 
 const hexDigits = "0123456789abcdef"
@@ -30,7 +31,7 @@ func appendPlain(dst []byte, v replication.Value, bits uint8) []byte {
 		}
 		return appendInfinity(dst, v.Int())
 	case replication.KindTime:
-		return appendTime(dst, v.Int())
+		return civil.AppendClock(dst, v.Int())
 	case replication.KindTimestamp, replication.KindTimestampTZ:
 		return appendStamp(dst, v.Int(), v.Kind() == replication.KindTimestampTZ)
 	case replication.KindUUID:
@@ -85,7 +86,7 @@ func appendStamp(dst []byte, micros int64, zone bool) []byte {
 		days, rest = days-1, rest+microsPerDay
 	}
 	dst = append(appendCivil(dst, days), ' ')
-	dst = appendTime(dst, rest)
+	dst = civil.AppendClock(dst, rest)
 	if zone {
 		dst = append(dst, "+00"...)
 	}
@@ -102,57 +103,14 @@ func appendEra(dst []byte, days int64) []byte {
 
 // appendCivil appends year-month-day of the proleptic Gregorian calendar, the
 // year with at least four digits; there is no year 0, the one before 1 is 1 BC
-// (see appendEra). The arithmetic is Howard Hinnant's civil_from_days.
+// (see appendEra).
 func appendCivil(dst []byte, days int64) []byte {
-	const limit = 1 << 40 // keeps the sums below from overflowing; far outside any calendar
-	days = min(max(days, -limit), limit)
-	z := days + 719468
-	era := z / 146097
-	if z < 0 {
-		era = (z - 146096) / 146097
+	const limit = 1 << 40 // keeps sums from overflowing; far outside any calendar
+	year, month, day := civil.Date(min(max(days, -limit), limit))
+	if year <= 0 {
+		year = 1 - year
 	}
-	doe := z - era*146097
-	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
-	y := yoe + era*400
-	doy := doe - (365*yoe + yoe/4 - yoe/100)
-	mp := (5*doy + 2) / 153
-	d := doy - (153*mp+2)/5 + 1
-	m := mp + 3
-	if m > 12 {
-		m -= 12
-	}
-	if m <= 2 {
-		y++
-	}
-	if y <= 0 {
-		y = 1 - y
-	}
-	switch {
-	case y < 10:
-		dst = append(dst, "000"...)
-	case y < 100:
-		dst = append(dst, "00"...)
-	case y < 1000:
-		dst = append(dst, '0')
-	}
-	dst = strconv.AppendInt(dst, y, 10)
-	return append(dst, '-', byte('0'+m/10), byte('0'+m%10), '-', byte('0'+d/10), byte('0'+d%10))
-}
-
-// appendTime appends hh:mm:ss[.ffffff] of 0 to 24 hours.
-func appendTime(dst []byte, micros int64) []byte {
-	frac := micros % 1_000_000
-	s := micros / 1_000_000
-	h, m, s := s/3600, s/60%60, s%60
-	dst = append(dst, byte('0'+h/10), byte('0'+h%10), ':', byte('0'+m/10), byte('0'+m%10), ':', byte('0'+s/10), byte('0'+s%10))
-	if frac != 0 {
-		dst = append(dst, '.')
-		for div := int64(100_000); div > 0 && frac > 0; div /= 10 {
-			dst = append(dst, byte('0'+frac/div))
-			frac %= div
-		}
-	}
-	return dst
+	return civil.AppendDate(dst, year, 4, month, day)
 }
 
 // appendArray appends a JSON array: numbers and truth values as such, all

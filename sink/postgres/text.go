@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"cdc/replication"
+	"cdc/replication/civil"
 )
 
 // The text that PostgreSQL's input functions read (manual, chapter 8 "Data
@@ -117,44 +118,15 @@ func appendTimestamp(dst []byte, micros int64, zone bool) []byte {
 
 // appendCivil appends year-month-day of the proleptic Gregorian calendar, the
 // year with at least four digits, and reports whether it is before Christ:
-// PostgreSQL has no year 0, 1 BC is astronomical year 0. The arithmetic is
-// Howard Hinnant's civil_from_days; days beyond any calendar wrap harmlessly
-// into a date that PostgreSQL refuses.
+// PostgreSQL has no year 0, 1 BC is astronomical year 0. Days beyond any
+// calendar become a date that PostgreSQL refuses.
 func appendCivil(dst []byte, days int64) (_ []byte, bc bool) {
-	const limit = 1 << 40 // keeps the sums below from overflowing; far outside PostgreSQL's range
-	days = min(max(days, -limit), limit)
-	z := days + 719468
-	era := z / 146097
-	if z < 0 {
-		era = (z - 146096) / 146097
+	const limit = 1 << 40 // keeps sums from overflowing; far outside PostgreSQL's range
+	year, month, day := civil.Date(min(max(days, -limit), limit))
+	if year <= 0 {
+		year, bc = 1-year, true
 	}
-	doe := z - era*146097
-	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
-	y := yoe + era*400
-	doy := doe - (365*yoe + yoe/4 - yoe/100)
-	mp := (5*doy + 2) / 153
-	d := doy - (153*mp+2)/5 + 1
-	m := mp + 3
-	if m > 12 {
-		m -= 12
-	}
-	if m <= 2 {
-		y++
-	}
-	if y <= 0 {
-		y, bc = 1-y, true
-	}
-	switch {
-	case y < 10:
-		dst = append(dst, "000"...)
-	case y < 100:
-		dst = append(dst, "00"...)
-	case y < 1000:
-		dst = append(dst, '0')
-	}
-	dst = strconv.AppendInt(dst, y, 10)
-	dst = append(dst, '-', byte('0'+m/10), byte('0'+m%10), '-', byte('0'+d/10), byte('0'+d%10))
-	return dst, bc
+	return civil.AppendDate(dst, year, 4, month, day), bc
 }
 
 // appendTime appends hh:mm:ss[.ffffff]. What lies outside 0 to 24:00:00 comes
@@ -164,18 +136,7 @@ func appendTime(dst []byte, micros int64) []byte {
 		dst = append(dst, "out of range: "...)
 		return strconv.AppendInt(dst, micros, 10)
 	}
-	frac := micros % 1_000_000
-	s := micros / 1_000_000
-	h, m, s := s/3600, s/60%60, s%60
-	dst = append(dst, byte('0'+h/10), byte('0'+h%10), ':', byte('0'+m/10), byte('0'+m%10), ':', byte('0'+s/10), byte('0'+s%10))
-	if frac != 0 {
-		dst = append(dst, '.')
-		for div := int64(100_000); div > 0 && frac > 0; div /= 10 {
-			dst = append(dst, byte('0'+frac/div))
-			frac %= div
-		}
-	}
-	return dst
+	return civil.AppendClock(dst, micros)
 }
 
 // appendArray appends an array literal (manual, section 8.15.6).
