@@ -54,6 +54,8 @@ type MySQLSource struct {
 	ZeroDates string
 	OnPurged  string
 	IDWait    time.Duration
+	// OnDropPartition is refuse or warn.
+	OnDropPartition string
 }
 
 // PostgresSource is a PostgreSQL database to capture from.

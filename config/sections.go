@@ -35,6 +35,7 @@ func (m *MySQLSource) declare(o *object) {
 	o.number("server_id", &m.ServerID, 0, 1<<32-1, "The id of this capture among the server's replicas: nobody else may have it. 0 makes one of the name.").defaults("0")
 	o.choice("zero_dates", &m.ZeroDates, "What becomes of dates that the calendar does not have (0000-00-00, 2026-00-00): error makes an error of the row; null makes them NULL; text makes every DATE, DATETIME and TIMESTAMP a text.", "error", "null", "text").defaults("error")
 	o.choice("on_purged", &m.OnPurged, "What to do at the start when the server has purged log that is still to be read: refuse says what is missing; snapshot reads all tables again. Rows that were deleted meanwhile then stay where they were published.", "refuse", "snapshot").defaults("refuse")
+	o.choice("on_drop_partition", &m.OnDropPartition, "What to do when a partition of a captured table is dropped or truncated: the rows that go with it are not in the log. refuse stops; warn goes on, and the rows stay where they were published.", "refuse", "warn").defaults("refuse")
 	o.duration("server_id_wait", &m.IDWait, "How long to wait for a server id that another process still uses.").defaults("30s")
 }
 
@@ -65,7 +66,7 @@ func (t *Table) declare(o *object) {
 	o.texts("include", &t.Include, "The only columns to publish. Not together with exclude.")
 	o.texts("exclude", &t.Exclude, "Columns not to publish.")
 	o.pairs("rename", &t.Rename, "Names of fields that differ from the column's: column: field.")
-	o.choice("toast", &t.Toast, "What becomes of a large value that an UPDATE left alone, which the log leaves out unless the table has REPLICA IDENTITY FULL: refetch reads the row again and names the field in the header cdc.refetched; omit publishes null, names the field in the header cdc.unchanged and in the value's field cdc_omitted, and sinks leave the column alone; fail makes an error of the row.", "refetch", "omit", "fail").defaults("refetch")
+	o.choice("toast", &t.Toast, "What becomes of a large value that an UPDATE left alone, which the log leaves out unless the table has REPLICA IDENTITY FULL, and of any value that MySQL's log leaves out unless binlog_row_image = FULL: refetch reads the row again and names the field in the header cdc.refetched; omit publishes null, names the field in the header cdc.unchanged and in the value's field cdc_omitted, and sinks leave the column alone; fail makes an error of the row.", "refetch", "omit", "fail").defaults("refetch")
 	o.texts("as_text", &t.AsText, "Columns whose values travel as the text that PostgreSQL prints, whatever their type: for numeric(p,s) with NaN, arrays that have more dimensions than declared, timestamps beyond the year 294246. Sinks write the text back into a column of the same type.")
 }
 

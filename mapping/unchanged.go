@@ -29,7 +29,7 @@ func (p *plan) refuseUnchanged(row []replication.Value) error {
 	for i := range row {
 		if row[i].IsUnchanged() && p.fields[i] != "" {
 			return fmt.Errorf("column %s: the log left its value out, since the update did not touch it, and the table's setting toast is fail: "+
-				"set it to refetch or omit, or run ALTER TABLE %s.%s REPLICA IDENTITY FULL", p.table.Columns[i].Name,
+				"set it to refetch or omit, or run ALTER TABLE %s.%s REPLICA IDENTITY FULL (of MySQL and MariaDB: SET GLOBAL binlog_row_image = FULL)", p.table.Columns[i].Name,
 				replication.QuoteIdentifier(p.table.Schema), replication.QuoteIdentifier(p.table.Name))
 		}
 	}

@@ -56,6 +56,17 @@ const (
 	OnPurgedSnapshot OnPurged = "snapshot" // read the tables again
 )
 
+// OnDropPartition says what happens when rows of a captured table go with a
+// partition that is dropped or truncated, or with a discarded tablespace: the log
+// does not say which.
+type OnDropPartition string
+
+// The policies. The empty one is OnDropPartitionRefuse.
+const (
+	OnDropPartitionRefuse OnDropPartition = "refuse"
+	OnDropPartitionWarn   OnDropPartition = "warn" // go on: the rows stay where they were published
+)
+
 // TableConfig is one captured table.
 type TableConfig struct {
 	Schema, Name string // the database, and the table in it; unquoted
@@ -69,6 +80,7 @@ type TableConfig struct {
 	// Ordered reads the snapshot in the order of the primary key, as the events
 	// of an outbox need it.
 	Ordered bool
+	Toast   Toast // of what the log leaves out
 	// InsertsOnly says that nothing but inserts matters: rows may go without being
 	// in the log. Nobody would notice if a table of that kind got another name, so
 	// that is refused.
@@ -98,15 +110,16 @@ type Config struct {
 	TLS      *TLS // nil: as the URL's parameter tls says
 	// ServerID is what the source calls itself among the server's replicas: it
 	// must be nobody else's. 0 makes one of Name.
-	ServerID   uint32
-	Tables     []TableConfig
-	From       replication.Position // the saved checkpoint, "" when there is none
-	ZeroDates  ZeroDates
-	OnPurged   OnPurged
-	BatchBytes int           // budget of a Batch in bytes; 0 = 1 MiB
-	IDWait     time.Duration // how long to wait for a server id in use before refusing; 0 = 30 s
-	Logger     *slog.Logger  // nil discards
-	Registerer prometheus.Registerer
+	ServerID        uint32
+	Tables          []TableConfig
+	From            replication.Position // the saved checkpoint, "" when there is none
+	ZeroDates       ZeroDates
+	OnPurged        OnPurged
+	OnDropPartition OnDropPartition
+	BatchBytes      int           // budget of a Batch in bytes; 0 = 1 MiB
+	IDWait          time.Duration // how long to wait for a server id in use before refusing; 0 = 30 s
+	Logger          *slog.Logger  // nil discards
+	Registerer      prometheus.Registerer
 	// Progress is told about every snapshotted table: about once a second, and
 	// when it is done. It runs on the snapshot's goroutine: it must not block.
 	// May be nil.
@@ -157,6 +170,9 @@ func (c Config) complete() (Config, error) {
 	if err := oneOf("on_purged", &c.OnPurged, OnPurgedRefuse, OnPurgedSnapshot); err != nil {
 		return c, err
 	}
+	if err := oneOf("on_drop_partition", &c.OnDropPartition, OnDropPartitionRefuse, OnDropPartitionWarn); err != nil {
+		return c, err
+	}
 	var err error
 	if c.address, err = parseURL(c.URL.Reveal(), c.TLS); err != nil {
 		return c, refuse("the url of the "+string(c.Flavor)+" source cannot be used",
@@ -173,6 +189,9 @@ func (c Config) complete() (Config, error) {
 	for i := range c.Tables {
 		t := &c.Tables[i]
 		if err := oneOf("table "+t.String()+": snapshot", &t.Snapshot, SnapshotInitial, SnapshotNever); err != nil {
+			return c, err
+		}
+		if err := oneOf("table "+t.String()+": toast", &t.Toast, ToastRefetch, ToastOmit, ToastFail); err != nil {
 			return c, err
 		}
 		name := tableKey(t.Schema, t.Name)

@@ -23,10 +23,13 @@ import (
 type reader struct {
 	cfg    *Config
 	shapes *shapes
+	again  refetcher
 	// room returns the batch to fill, waiting for one that is not full.
 	room func(context.Context) (*batch, error)
 	// aside runs f, which may take its time, while the batch is free to be taken.
 	aside func(f func() error) error
+	// hold runs f, which may take its time and changes the batch.
+	hold  func(f func() error) error
 	bound func() // done has moved
 	fold  bool   // names of tables are compared without regard to case
 
@@ -51,6 +54,9 @@ type reader struct {
 	zlib   io.ReadCloser
 	zstd   *zstd.Decoder
 	event  []byte // scratch: an event of a compressed transaction
+
+	late    []replication.Change // see addLate
+	lacking []int                // of these, what the log left something out of
 }
 
 // logTable is a table of the log.
@@ -79,7 +85,10 @@ type transaction struct {
 const maxPlans = 20000
 
 func newReader(cfg *Config, sh *shapes, from place, m *marks) *reader {
-	return &reader{cfg: cfg, shapes: sh, done: from, marks: m, file: from.file, offset: from.offset, plans: map[string]*logTable{}, tables: map[uint64]*logTable{}}
+	return &reader{
+		cfg: cfg, shapes: sh, done: from, marks: m, file: from.file, offset: from.offset,
+		again: refetcher{cfg: cfg, warned: map[string]bool{}}, plans: map[string]*logTable{}, tables: map[uint64]*logTable{},
+	}
 }
 
 // restart prepares for the log to come again from r.done.
@@ -88,14 +97,16 @@ func (r *reader) restart() {
 		r.resume.id, r.resume.count = r.tx.id, out
 	}
 	r.tx = transaction{}
+	r.late, r.lacking = r.late[:0], r.lacking[:0]
 	r.file, r.offset = r.done.file, r.done.offset
 	r.checksum = false
 	clear(r.tables)
 }
 
-// use says whose log comes next.
-func (r *reader) use(server *serverInfo) {
+// use says whose log comes next, and at which of the hosts.
+func (r *reader) use(server *serverInfo, host string) {
 	r.server = server.identity()
+	r.again.use(host)
 	if r.shapes.use(server) {
 		clear(r.plans)
 	}
@@ -509,21 +520,85 @@ func (r *reader) emit(ctx context.Context, e *rowsEvent, compressed bool) error 
 	for first := true; ; first = false {
 		var ch replication.Change
 		more, err := w.next(&b.Arena, &ch)
-		if err != nil || !more {
+		if err != nil {
 			return err
+		}
+		if !more {
+			return r.addLate(ctx, t.plan, b)
 		}
 		if r.tx.pass > 0 {
 			r.tx.pass--
 			r.tx.index++
 			continue
 		}
-		ch.Tx, ch.Index = r.transaction(b), r.tx.index
-		r.tx.index++
 		if !first {
 			wire = 0
 		}
-		b.Add(ch, wire)
+		if w.lack == lacksNothing && len(r.late) == 0 {
+			r.add(b, ch, wire)
+			continue
+		}
+		if err := r.wait(t.plan, w.lack, ch); err != nil {
+			return err
+		}
+		if len(r.lacking) < maxRefetch {
+			continue
+		}
+		if err := r.addLate(ctx, t.plan, b); err != nil {
+			return err
+		}
+		if b.Full() {
+			if b, err = r.room(ctx); err != nil {
+				return err
+			}
+			w.c.B = b.Copy(w.c.B)
+		}
 	}
+}
+
+// add puts a change into a batch.
+func (r *reader) add(b *batch, ch replication.Change, wire int) {
+	ch.Tx, ch.Index = r.transaction(b), r.tx.index
+	r.tx.index++
+	b.Add(ch, wire)
+}
+
+// wait puts a change behind others that wait for addLate.
+func (r *reader) wait(p *plan, l lack, ch replication.Change) error {
+	if p.missing(l, ch.After) {
+		if err := p.refuseRefetch(l, ch.After); err != nil {
+			return err
+		}
+		if p.canFind(ch.After) {
+			r.lacking = append(r.lacking, len(r.late))
+		}
+	}
+	r.late = append(r.late, ch)
+	return nil
+}
+
+// addLate reads what the log left out of the changes that wait, and puts them
+// into the batch that their values live in.
+func (r *reader) addLate(ctx context.Context, p *plan, b *batch) error {
+	late, lacking := r.late, r.lacking
+	r.late, r.lacking = r.late[:0], r.lacking[:0]
+	if len(lacking) > 0 {
+		rows := make([]*replication.Change, len(lacking))
+		for n, i := range lacking {
+			rows[n] = &late[i]
+		}
+		if err := r.hold(func() error { return r.again.fill(ctx, r.shapes, p, &r.tx.id, rows, &b.Arena) }); err != nil {
+			return err
+		}
+	}
+	for i := range late {
+		if err := p.refuseLost(&late[i]); err != nil {
+			return err
+		}
+		r.add(b, late[i], 0)
+	}
+	clear(late)
+	return nil
 }
 
 // transaction returns the Transaction of the changes at hand in a batch.
@@ -641,6 +716,7 @@ func (r *reader) payloadEvents(ctx context.Context, in io.Reader, start uint64) 
 
 // close gives back what the reader holds.
 func (r *reader) close() {
+	r.again.close()
 	if r.zstd != nil {
 		r.zstd.Close()
 	}

@@ -3,38 +3,53 @@ package mysql
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 
 	gomysql "github.com/go-mysql-org/go-mysql/mysql"
 )
 
 // execute prepares and runs a query over the binary protocol, reads the answer
-// up to the first row, and returns the number of columns: MySQL source,
-// "COM_STMT_PREPARE", "COM_STMT_EXECUTE".
+// up to the first row, and returns the number of columns.
 func execute(conn *conn, p *packets, sql string) (columns int, err error) {
+	st, err := executeStatement(conn, p, sql)
+	return st.columns, err
+}
+
+// statementRun is a prepared statement that was run once.
+type statementRun struct {
+	id      uint32
+	columns int
+	shape   uint32 // a checksum of the columns' descriptions
+}
+
+// executeStatement does what execute does: MySQL source, "COM_STMT_PREPARE",
+// "COM_STMT_EXECUTE".
+func executeStatement(conn *conn, p *packets, sql string) (st statementRun, err error) {
 	if err := command(conn, gomysql.COM_STMT_PREPARE, []byte(sql)); err != nil {
-		return 0, err
+		return st, err
 	}
 	b, err := answer(p)
 	if err != nil {
-		return 0, err
+		return st, err
 	}
 	c := cursor{B: b}
 	c.U8()
-	id, described := c.LE32(), int(c.LE16())
+	var described int
+	st.id, described = c.LE32(), int(c.LE16())
 	if c.Err != nil {
-		return 0, fmt.Errorf("prepare: %w", c.Err)
+		return st, fmt.Errorf("prepare: %w", c.Err)
 	}
 	// Sent before the rest of the answer is read, which ends in a packet that
 	// newer servers leave out: whatever comes next begins the next answer.
-	run := binary.LittleEndian.AppendUint32(nil, id)
+	run := binary.LittleEndian.AppendUint32(nil, st.id)
 	run = append(run, 0)                           // no cursor
 	run = binary.LittleEndian.AppendUint32(run, 1) // once
 	if err := command(conn, gomysql.COM_STMT_EXECUTE, run); err != nil {
-		return 0, err
+		return st, err
 	}
 	for range described {
 		if _, err := answer(p); err != nil {
-			return 0, err
+			return st, err
 		}
 	}
 	b, err = answer(p)
@@ -42,21 +57,28 @@ func execute(conn *conn, p *packets, sql string) (columns int, err error) {
 		b, err = answer(p)
 	}
 	if err != nil {
-		return 0, err
+		return st, err
 	}
 	c = cursor{B: b}
-	columns = int(c.Packed())
+	st.columns = int(c.Packed())
 	if err := c.Finish(); err != nil {
-		return 0, fmt.Errorf("execute: %w", err)
+		return st, fmt.Errorf("execute: %w", err)
 	}
-	for range columns {
-		if _, err := answer(p); err != nil {
-			return 0, err
+	for range st.columns {
+		b, err := answer(p)
+		if err != nil {
+			return st, err
 		}
+		st.shape = crc32.Update(st.shape, crc32.IEEETable, b)
 	}
 	// A row begins with 0: the packet that older servers end the columns with
 	// does not.
-	return columns, p.skipEOF()
+	return st, p.skipEOF()
+}
+
+// closeStatement lets the server forget a statement. It answers nothing.
+func closeStatement(conn *conn, id uint32) error {
+	return command(conn, gomysql.COM_STMT_CLOSE, binary.LittleEndian.AppendUint32(nil, id))
 }
 
 func command(conn *conn, kind byte, body []byte) error {

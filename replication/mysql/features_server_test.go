@@ -237,34 +237,110 @@ func TestCompression(t *testing.T) {
 	}
 }
 
-// TestRowImages: what the log leaves out of an update is Unchanged, or known
-// from the image before.
+// TestRowImages: what the log leaves out is known from the image before, or read
+// from the table, or Unchanged where that was chosen.
 func TestRowImages(t *testing.T) {
 	t.Parallel()
 	everyServer(t, func(t *testing.T, version string) {
-		cfg, exec := testConfig(t, version, "i")
-		exec("CREATE TABLE i (id INT PRIMARY KEY, a INT, b TEXT, c VARCHAR(10) DEFAULT 'd')", "INSERT INTO i VALUES (1, 1, 'text', 'c'), (2, 2, 'text', 'c')")
-		r := openSource(t, changesOnly(cfg))
-		exec("SET binlog_row_image = 'NOBLOB'", "UPDATE i SET a = 10 WHERE id = 1", "UPDATE i SET b = 'new' WHERE id = 1",
-			"SET binlog_row_image = 'MINIMAL'", "UPDATE i SET a = 11 WHERE id = 1", "DELETE FROM i WHERE id = 2",
-			"SET binlog_row_image = 'FULL'", "UPDATE i SET a = 12 WHERE id = 1")
-		wantRows(t, r.take(5),
-			`update i 1 1 unchanged "c" > 1 10 unchanged "c"`,
-			`update i 1 10 unchanged "c" > 1 10 "new" "c"`,
-			`update i 1 unchanged unchanged unchanged > 1 11 unchanged unchanged`,
-			`delete i 2 unchanged unchanged unchanged > `,
-			`update i 1 11 "new" "c" > 1 12 "new" "c"`)
-		for _, c := range []struct{ image, statement, problem string }{
-			{"MINIMAL", "INSERT INTO i (id, a) VALUES (7, 7)", "leaves column b out of a new row"},
-			{"NOBLOB", "INSERT INTO i (id, a) VALUES (8, 8)", "leaves column b out of a new row"},
-			{"MINIMAL", "UPDATE i SET id = 3 WHERE id = 1", "leaves column a out of a row that was given another key"},
-			{"NOBLOB", "UPDATE i SET id = 1 WHERE id = 3", "leaves column b out of a row that was given another key"},
-		} {
-			r := openSource(t, changesOnly(cfg))
-			exec("SET binlog_row_image = '"+c.image+"'", c.statement)
-			wantRefusal(t, r.fails(), c.problem, "SET GLOBAL binlog_row_image = FULL")
-			r.close()
+		const table = " (id INT PRIMARY KEY, a INT NOT NULL DEFAULT 5, b TEXT, c VARCHAR(10) DEFAULT 'd', at DATETIME(3) DEFAULT '2026-05-24 01:02:03.004', z DECIMAL(9,2) DEFAULT 1.5)"
+		cfg, exec := testConfig(t, version, "i", "o", "f")
+		cfg.Tables[1].Toast, cfg.Tables[2].Toast = ToastOmit, ToastFail
+		for _, name := range []string{"i", "o", "f"} {
+			exec("CREATE TABLE "+name+table, "INSERT INTO "+name+" (id, a, b, c) VALUES (1, 1, 'text', 'c'), (2, 2, 'text', 'c')")
 		}
+		r := openSource(t, changesOnly(cfg))
+		at := " timestamp(1779584523004000) 1.50"
+		for name, want := range map[string][]string{
+			"i": {
+				`update i 1 1 unchanged "c"@ > 1 10 "new" "c"@`, `update i 1 10 unchanged "c"@ > 1 10 "new" "c"@`,
+				`update i 1 unchanged unchanged unchanged unchanged unchanged > 1 11 "new" "c"@`,
+				`delete i 2 unchanged unchanged unchanged unchanged unchanged > `, `insert i  > 7 5 null "d"@`, `insert i  > 8 5 null "d"@`,
+				`update i 8 unchanged unchanged unchanged unchanged unchanged > 9 5 null "d"@`, `update i 1 11 "new" "c"@ > 1 12 "new" "c"@`,
+			},
+			"o": {
+				`update o 1 1 unchanged "c"@ > 1 10 unchanged "c"@`, `update o 1 10 unchanged "c"@ > 1 10 "new" "c"@`,
+				`update o 1 unchanged unchanged unchanged unchanged unchanged > 1 11 unchanged unchanged unchanged unchanged`,
+				`delete o 2 unchanged unchanged unchanged unchanged unchanged > `, `insert o  > 7 5 null "d"@`, `insert o  > 8 5 null "d"@`,
+				`update o 8 unchanged unchanged unchanged unchanged unchanged > 9 5 null "d"@`, `update o 1 11 "new" "c"@ > 1 12 "new" "c"@`,
+			},
+			"f": {
+				`update f 1 1 unchanged "c"@ > 1 10 unchanged "c"@`, `update f 1 10 unchanged "c"@ > 1 10 "new" "c"@`,
+				`update f 1 unchanged unchanged unchanged unchanged unchanged > 1 11 unchanged unchanged unchanged unchanged`,
+				`delete f 2 unchanged unchanged unchanged unchanged unchanged > `, `insert f  > 7 unchanged unchanged unchanged unchanged unchanged`,
+				`insert f  > 8 unchanged unchanged unchanged unchanged unchanged`,
+				`update f 8 unchanged unchanged unchanged unchanged unchanged > 9 unchanged unchanged unchanged unchanged unchanged`,
+				`update f 1 11 "new" "c"@ > 1 12 "new" "c"@`,
+			},
+		} {
+			// In one transaction, so that what is read is what it ended with; b aside.
+			exec("SET binlog_row_image = 'NOBLOB'", "BEGIN", "UPDATE "+name+" SET a = 10 WHERE id = 1", "UPDATE "+name+" SET b = 'new' WHERE id = 1", "COMMIT",
+				"SET binlog_row_image = 'MINIMAL'", "UPDATE "+name+" SET a = 11 WHERE id = 1", "DELETE FROM "+name+" WHERE id = 2")
+			got := r.take(4)
+			exec("INSERT INTO " + name + " (id) VALUES (7), (8)")
+			got = append(got, r.take(2)...)
+			exec("UPDATE "+name+" SET id = 9 WHERE id = 8", "SET binlog_row_image = 'FULL'", "UPDATE "+name+" SET a = 12 WHERE id = 1")
+			got = append(got, r.take(2)...)
+			for i := range want {
+				want[i] = strings.ReplaceAll(want[i], "@", at)
+			}
+			wantRows(t, got, want...)
+		}
+	})
+}
+
+// TestRefetch: what the log leaves out of many rows is read as the table has it;
+// of a row that is gone, or of a column that is another one by now, nothing is
+// known; without a key it cannot be found.
+func TestRefetch(t *testing.T) {
+	t.Parallel()
+	everyServer(t, func(t *testing.T, version string) {
+		cfg, exec := testConfig(t, version, "m", "k", "n")
+		cfg.BatchBytes = 16 << 10
+		exec("CREATE TABLE m (id INT PRIMARY KEY, s VARCHAR(300) DEFAULT 'default', n INT)",
+			"CREATE TABLE k (s VARCHAR(20), b VARBINARY(9), d DATE, t TIMESTAMP(6), u BIGINT UNSIGNED, x DECIMAL(30,10), v INT DEFAULT 7, PRIMARY KEY (s, b, d, t, u, x))",
+			"CREATE TABLE n (a INT, v INT DEFAULT 7)", "SET binlog_row_image = 'MINIMAL'")
+		r := openSource(t, changesOnly(cfg))
+		const n = 1000
+		var sql strings.Builder
+		for i := range n {
+			fmt.Fprintf(&sql, ", (%d)", i)
+		}
+		exec("INSERT INTO m (id) VALUES " + sql.String()[2:])
+		for i, c := range r.take(n) {
+			if want := fmt.Sprintf(`insert m  > %d "default" null`, i); c.String() != want || c.index != uint64(i) {
+				t.Fatalf("change %d is %s, index %d, want %s", i, &c, c.index, want)
+			}
+		}
+		exec(`INSERT INTO k (s, b, d, t, u, x) VALUES ('it''s \\ é', x'00ff27', '1969-12-31', '2026-05-24 01:02:03.000004', 18446744073709551615, -0.5)`)
+		got := r.take(1)
+		if v := got[0].after[6]; v != "7" {
+			t.Errorf("the value of a row with every kind of key is %s, want 7", v)
+		}
+		// Both are read at a time when the row is gone, or the column is.
+		r.close()
+		exec("INSERT INTO m (id) VALUES (2001)", "DELETE FROM m WHERE id = 2001")
+		cfg.From = r.pos
+		r = openSource(t, changesOnly(cfg))
+		wantRows(t, r.take(2), "insert m  > 2001 unchanged unchanged", "delete m 2001 unchanged unchanged > ")
+		r.close()
+		exec("INSERT INTO m (id) VALUES (2002)", "ALTER TABLE m MODIFY n CHAR(3) DEFAULT 'x'", "INSERT INTO m (id) VALUES (2003)")
+		cfg.From = r.pos
+		r = openSource(t, changesOnly(cfg))
+		wantRows(t, r.take(2), "insert m  > 2002 unchanged unchanged", `insert m  > 2003 "default" "x"`)
+		r.close()
+		only := changesOnly(cfg)
+		only.From, only.Tables[0].InsertsOnly = r.pos, true
+		exec("INSERT INTO m (id) VALUES (2004)", "DELETE FROM m WHERE id = 2004")
+		wantRefusal(t, openSource(t, only).fails(), "leaves column s out of a new row, and the row is gone", "SET GLOBAL binlog_row_image = FULL")
+		cfg.From, cfg.Tables[0].InsertsOnly = "", false
+		cfg.Name += "2"
+		r = openSource(t, changesOnly(cfg))
+		exec("INSERT INTO n (a) VALUES (1)")
+		if cfg.Flavor == MariaDB { // it has whole rows in the log then
+			wantRows(t, r.take(1), "insert n  > 1 7")
+			return
+		}
+		wantRefusal(t, r.fails(), "leaves column v out of a row that is new", "SET GLOBAL binlog_row_image = FULL")
 	})
 }
 

@@ -126,11 +126,9 @@ func (i *inspection) judgeLog() {
 	if s.form == placeFile {
 		warn("gtid_mode is "+s.vars["gtid_mode"]+": positions mean something on this server only, so that there is no failover to another", "set gtid_mode = ON (MySQL manual, \"Enabling GTID Transactions Online\")")
 	}
-	if v := s.vars["binlog_row_image"]; v == "MINIMAL" {
-		warn("binlog_row_image is MINIMAL: the log leaves out what did not change, and of new rows what has its default, which stops the capture", "SET GLOBAL binlog_row_image = FULL (and in the server's configuration file)")
-	}
-	if s.vars["binlog_row_image"] == "NOBLOB" {
-		warn("binlog_row_image is NOBLOB: a new row without a value for a BLOB or TEXT, and an update of the key of a table that has such columns, stop the capture", "SET GLOBAL binlog_row_image = FULL (and in the server's configuration file)")
+	if v := s.vars["binlog_row_image"]; v == "MINIMAL" || v == "NOBLOB" {
+		warn("binlog_row_image is "+v+": the log leaves values out, which are then read from the table, as they are by then, or left out (tables[].toast); of tables without a primary key, new rows without all values stop the capture",
+			"SET GLOBAL binlog_row_image = FULL (and in the server's configuration file)")
 	}
 	if v := s.vars["binlog_row_value_options"]; v != "" && s.vars["binlog_row_image"] != "FULL" {
 		warn("binlog_row_value_options is "+v+" and binlog_row_image is not FULL: a change inside of a JSON document stops the capture", "SET GLOBAL binlog_row_image = FULL (and in the server's configuration file)")

@@ -82,10 +82,8 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 			r.cfg.Logger.Warn("a captured table was dropped; one made anew under its name is captured from then on", "table", t.String())
 		}
 	case dropRowsStatement:
-		if t := r.configured(schema, name); t != nil && !t.InsertsOnly {
-			if err := r.refuseMoved(schema, name, string(text)); err != nil {
-				return err
-			}
+		if err := r.rowsGone(schema, name, string(text)); err != nil {
+			return err
 		}
 	case renameStatement:
 		if err := r.refuseRenamed(ctx, string(text), string(database)); err != nil {
@@ -193,6 +191,21 @@ func (r *reader) refuseRollback(how string) error {
 		"convert all tables to InnoDB, then begin again with a new snapshot: cdc drop", nil)
 }
 
+// rowsGone refuses a statement that takes rows of a captured table away with a
+// partition or a tablespace, unless nothing but inserts matters there, or it was
+// chosen that they stay where they were published.
+func (r *reader) rowsGone(schema, name, sql string) error {
+	t := r.configured(schema, name)
+	switch {
+	case t == nil || t.InsertsOnly:
+		return nil
+	case r.cfg.OnDropPartition == OnDropPartitionWarn:
+		r.cfg.Logger.Warn("rows of a captured table went with a partition; they stay where they were published", "table", t.String(), "statement", clip(sql, 200))
+		return nil
+	}
+	return r.refuseMoved(schema, name, sql)
+}
+
 // refuseMoved refuses what takes rows of a captured table away, or brings some,
 // with a partition or a tablespace.
 func (r *reader) refuseMoved(schema, name, sql string) error {
@@ -201,7 +214,7 @@ func (r *reader) refuseMoved(schema, name, sql string) error {
 		return nil
 	}
 	return refuse(fmt.Sprintf("rows of table %s came or went with a partition or a tablespace, and the log does not say which: %s", t, clip(sql, 200)),
-		"begin again with a new snapshot: cdc drop; from then on DELETE the rows of a partition of a captured table first, and drop it with SET sql_log_bin = 0", nil)
+		"begin again with a new snapshot: cdc drop; from then on DELETE the rows of a partition of a captured table first, and drop it with SET sql_log_bin = 0; or let rows that go with a partition stay where they were published: on_drop_partition: warn", nil)
 }
 
 // refuseRenamed refuses a statement after which there is no table of the name of

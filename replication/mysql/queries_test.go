@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 
 	gorepl "github.com/go-mysql-org/go-mysql/replication"
@@ -59,6 +60,33 @@ func TestMovedRows(t *testing.T) {
 		}
 		if err := r.take(t.Context(), queryOf(sql)); (err != nil) != refused {
 			t.Errorf("%s: %v", sql, err)
+		}
+	}
+}
+
+// TestDroppedPartitions: where it is chosen, rows may go with partitions, and
+// only go.
+func TestDroppedPartitions(t *testing.T) {
+	for sql, refused := range map[string]bool{
+		"ALTER TABLE app.r DROP PARTITION p1, p2":                      false,
+		"ALTER TABLE app.r TRUNCATE PARTITION ALL":                     false,
+		"ALTER TABLE app.r DISCARD PARTITION p TABLESPACE":             false,
+		"ALTER TABLE app.r CONVERT PARTITION p TO TABLE app.old":       true,
+		"ALTER TABLE app.r EXCHANGE PARTITION p WITH TABLE app.x":      true,
+		"ALTER TABLE app.r CONVERT TABLE app.x TO PARTITION p DEFAULT": true,
+		"ALTER TABLE app.r IMPORT PARTITION p TABLESPACE":              true,
+	} {
+		r, _ := offlineReader(t)
+		var log bytes.Buffer
+		r.cfg.OnDropPartition, r.cfg.Logger = OnDropPartitionWarn, slog.New(slog.NewTextHandler(&log, nil))
+		if err := r.take(t.Context(), eventOf(gorepl.GTID_EVENT, gtidOf(1))); err != nil {
+			t.Fatal(err)
+		}
+		err := r.take(t.Context(), queryOf(sql))
+		if refused {
+			wantRefusal(t, err, "rows of table app.r came or went", "cdc drop")
+		} else if err != nil || !strings.Contains(log.String(), "table=app.r") {
+			t.Errorf("%s: %v, log %q", sql, err, log.String())
 		}
 	}
 }

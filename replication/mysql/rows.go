@@ -64,6 +64,7 @@ type walker struct {
 	event  *rowsEvent
 	c      cursor
 	n1, n2 int // columns in the first and in the second image
+	lack   lack
 }
 
 func (p *plan) walk(e *rowsEvent) (w walker, err error) {
@@ -84,19 +85,20 @@ func (w *walker) next(a *arena.Arena, ch *replication.Change) (more bool, err er
 		return false, nil
 	}
 	at := len(w.event.rows) - len(w.c.B)
+	w.lack = lacksNothing
 	ch.Op, ch.Table = w.event.op, w.plan.table
 	switch {
 	case w.event.partial:
 		err = w.partialUpdate(a, ch)
 	case w.event.op == replication.OpInsert:
 		ch.Before, ch.After = nil, w.image(w.event.present, w.n1, a)
-		err = w.whole(ch.After)
+		w.whole(ch.After)
 	case w.event.op == replication.OpDelete:
 		ch.Before, ch.After = w.image(w.event.present, w.n1, a), nil
 	default:
 		ch.Before = w.image(w.event.present, w.n1, a)
 		ch.After = w.image(w.event.presentA, w.n2, a)
-		err = w.complete(ch)
+		w.complete(ch)
 	}
 	if w.c.Err != nil {
 		err = w.c.Err
@@ -140,42 +142,37 @@ func (w *walker) image(present []byte, count int, a *arena.Arena) []replication.
 
 // complete takes what the image after an update leaves out from the one before
 // it: with binlog_row_image=MINIMAL or NOBLOB it did not change. What is in
-// neither is Unchanged, which means nothing under a new key: refused.
-func (w *walker) complete(ch *replication.Change) error {
-	left := -1
+// neither is Unchanged.
+func (w *walker) complete(ch *replication.Change) {
 	for i := range ch.After {
 		if ch.After[i].IsUnchanged() && i < len(ch.Before) {
-			if ch.After[i] = ch.Before[i]; ch.After[i].IsUnchanged() && left < 0 {
-				left = i
+			if ch.After[i] = ch.Before[i]; ch.After[i].IsUnchanged() {
+				w.lack = lacksOld
 			}
 		}
 	}
-	if left < 0 {
-		return nil
+	if w.lack == lacksNothing {
+		return
 	}
 	for _, k := range w.plan.key {
 		if k < len(ch.Before) && k < len(ch.After) && !ch.Before[k].Equal(ch.After[k]) {
-			return refuse(fmt.Sprintf("table %s: the log leaves column %s out of a row that was given another key", ch.Table, ch.Table.Columns[left].Name), fullImage, nil)
+			w.lack = lacksNew
 		}
 	}
-	return nil
 }
 
-// fullImage is the remedy for rows that are not in the log as a whole.
-const fullImage = "SET GLOBAL binlog_row_image = FULL (and in the server's configuration file; open sessions keep theirs until they reconnect); then begin again with a new snapshot: cdc drop"
-
-// whole refuses a new row that is not there as a whole.
-func (w *walker) whole(after []replication.Value) error {
+// whole looks whether a new row is there as a whole: with
+// binlog_row_image=MINIMAL the columns that were given no value are left out,
+// with NOBLOB those of them that may be large. They have their defaults.
+func (w *walker) whole(after []replication.Value) {
 	if w.n1 == len(w.plan.decoders) {
-		return nil
+		return
 	}
 	for i := range after {
 		if after[i].IsUnchanged() {
-			return refuse(fmt.Sprintf("table %s: the log leaves column %s out of a new row, which has its default then", w.plan.table, w.plan.table.Columns[i].Name),
-				fullImage, nil)
+			w.lack = lacksNew
 		}
 	}
-	return nil
 }
 
 // partialUpdate reads an update of which JSON columns may hold differences:
@@ -227,7 +224,8 @@ func (w *walker) partialUpdate(a *arena.Arena, ch *replication.Change) error {
 	if err != nil {
 		return err
 	}
-	return w.complete(ch)
+	w.complete(ch)
+	return nil
 }
 
 // imageOf is image with a reader for each value.

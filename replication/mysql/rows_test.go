@@ -81,6 +81,7 @@ func offlineReader(t testing.TB) (*reader, *batch) {
 	r := newReader(sh.cfg, sh, place{form: placeGTID}, newMarks(nil))
 	r.room = func(context.Context) (*batch, error) { return b, nil }
 	r.aside = func(f func() error) error { return f() }
+	r.hold = r.aside
 	r.bound = b.bound
 	return r, b
 }

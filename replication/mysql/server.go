@@ -14,7 +14,7 @@ type serverInfo struct {
 	mariadb bool
 	vars    map[string]string // system variables, by name
 	form    placeForm
-	end     place // all transactions that have committed lie before it
+	end     place  // all transactions that have committed lie before it
 	file    string // of the log, that is written to
 	doDB    string
 	skipDB  string

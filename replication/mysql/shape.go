@@ -19,6 +19,8 @@ type plan struct {
 	key      []int     // of the rows: the table's, or the configured one
 	decoders []decoder // one a column of the log; those that skip have none in table
 	json     int       // columns that hold MySQL's JSON
+	toast    Toast     // the table's
+	inserts  bool      // nothing but inserts matters: what they lack is not to be done without
 }
 
 // hint is what the catalog says of a column and the binlog does not.
@@ -231,7 +233,11 @@ func (s *shapes) plan(schema, name string, columns []column, key []int) (*plan, 
 	}
 	out.key = t.Key
 	for _, c := range s.cfg.Tables {
-		if c.Schema == schema && c.Name == name && len(c.Key) > 0 {
+		if c.Schema != schema || c.Name != name {
+			continue
+		}
+		out.toast, out.inserts = c.Toast, c.InsertsOnly
+		if len(c.Key) > 0 {
 			out.key = nil
 			for _, name := range c.Key {
 				if i := t.Column(name); i >= 0 {
@@ -244,6 +250,19 @@ func (s *shapes) plan(schema, name string, columns []column, key []int) (*plan, 
 		out.table = last.table
 	}
 	s.latest[tableKey(schema, name)] = out
+	return out, nil
+}
+
+// describe describes the columns of a table as it is now.
+func (s *shapes) describe(t *tableInfo) (*replication.Table, error) {
+	out := &replication.Table{Schema: t.schema, Name: t.name}
+	for i := range t.columns {
+		c, err := t.columns[i].describe(policy{zeroDates: s.cfg.ZeroDates})
+		if err != nil {
+			return nil, err
+		}
+		out.Columns = append(out.Columns, c)
+	}
 	return out, nil
 }
 

@@ -43,6 +43,7 @@ type stream struct {
 
 	mu       sync.Mutex
 	cur      *batch // nil when next took it
+	held     bool   // cur is not to be taken
 	missed   bool   // a boundary came while there was no batch
 	bounds   int    // boundaries that have been read
 	handed   int    // of these, the newest that next has handed out
@@ -62,7 +63,7 @@ func startStream(cfg *Config, sh *shapes, from place, m *marks, fold bool, pool 
 		cfg: cfg, log: cfg.Logger, pool: pool, reader: newReader(cfg, sh, from.clone(), m), cancel: cancel,
 		done: make(chan struct{}), ready: make(chan struct{}, 1), space: make(chan struct{}, 1), handedAt: time.Now(),
 	}
-	s.reader.room, s.reader.aside, s.reader.bound, s.reader.fold = s.room, s.aside, s.bound, fold
+	s.reader.room, s.reader.aside, s.reader.hold, s.reader.bound, s.reader.fold = s.room, s.aside, s.hold, s.bound, fold
 	go s.run(ctx)
 	return s
 }
@@ -123,7 +124,7 @@ func (s *stream) take() *batch {
 func (s *stream) worth(now time.Time) bool {
 	b := s.cur
 	switch {
-	case b == nil:
+	case b == nil || s.held:
 		return false
 	case len(b.Changes) > 0:
 		return b.whole > 0 || !s.reader.tx.open || b.Size() >= handOver || b.Full() || s.err != nil
@@ -242,7 +243,7 @@ func (s *stream) connection(ctx context.Context, up func()) error {
 	defer stop()
 	s.mu.Lock()
 	s.conn = c
-	s.reader.use(&server)
+	s.reader.use(&server, c.host)
 	s.mu.Unlock()
 	s.connected.Store(true)
 	up()
@@ -350,6 +351,17 @@ func (s *stream) aside(f func() error) error {
 	}
 	s.mu.Unlock()
 	defer s.mu.Lock()
+	return f()
+}
+
+// hold runs f, which may change the batch, while s.mu is free.
+func (s *stream) hold(f func() error) error {
+	s.held = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.held = false
+	}()
 	return f()
 }
 
