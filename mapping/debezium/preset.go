@@ -20,7 +20,7 @@ func presetOf(_ *Options, c replication.Column, s *step, sch *schema) (string, b
 		return "", false
 	}
 	switch s.op {
-	case opBytes, opBytesText, opVariable, opMoney, opOID, opHStoreJSON, opHStoreMap, opPoint, opLine, opCircle, opShape, opStructured:
+	case opBytes, opBytesText, opVariable, opMoney, opOID, opHStoreJSON, opHStoreMap, opPoint, opLine, opCircle, opShape, opStructured, opZonedTime:
 		return "", false
 	case opText:
 		if name, _ := typeName(c); sch.name == "" && !characters[name] && s.kind != replication.KindDecimal {
