@@ -49,6 +49,10 @@ const (
 
 	gatherWindow = 64 << 10 // SO_RCVBUF of a loopback connection, in bytes; the kernel doubles it
 	gatherPause  = 5 * time.Millisecond
+	// gatherLong is the pause where nobody waits for what comes. The longer it
+	// is, the fewer rows travel in packets of their own: those that still fit into
+	// the window. What gathers in it is less than the server's send buffer.
+	gatherLong = 20 * time.Millisecond
 
 	receiveBuffer = 4 << 20   // wanted for SO_RCVBUF, in bytes
 	readBuffer    = 512 << 10 // of the readers in this package, in bytes
@@ -94,6 +98,7 @@ type lowWaterConn struct {
 	inner time.Time
 
 	// Of the reading goroutine:
+	patient     bool // see expect
 	enabled     bool
 	fast        bool
 	low         int // SO_RCVLOWAT as it was set last
@@ -121,6 +126,15 @@ func newLowWaterConn(conn net.Conn) *lowWaterConn {
 
 // enable begins to adapt and to buffer. The reading goroutine calls it.
 func (c *lowWaterConn) enable() { c.enabled = true }
+
+// expect says that much comes now, for which nobody waits, or no more. The
+// reading goroutine calls it.
+func (c *lowWaterConn) expect(much bool) {
+	if much && !c.patient && c.gather {
+		c.fast, c.windowStart, c.windowBytes = true, time.Now(), 0
+	}
+	c.patient = much
+}
 
 // wake makes a Read that waits, or the next one, return
 // os.ErrDeadlineExceeded. Any goroutine may call it.
@@ -240,8 +254,11 @@ func (c *lowWaterConn) review(now time.Time) {
 // gathered pauses, and then reads what there is. It returns 0 and no error when
 // that is nothing, or when the connection has ended, which slow reads tell.
 func (c *lowWaterConn) gathered(p []byte) (got int, err error) {
-	if !c.full {
-		time.Sleep(gatherPause) //nolint:forbidigo // no event tells that rows have gathered
+	if pause := gatherPause; !c.full {
+		if c.patient {
+			pause = gatherLong
+		}
+		time.Sleep(pause) //nolint:forbidigo // no event tells that rows have gathered
 	}
 	err = c.raw.Read(func(fd uintptr) bool {
 		for got < len(p) {

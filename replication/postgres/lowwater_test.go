@@ -229,6 +229,40 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// TestExpect: a reader that is told that much comes gathers at once, one that
+// is told so no more, and gets nothing, turns slow; the end of the connection is
+// told in both states.
+func TestExpect(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		return
+	}
+	c, peer := tcpPair(t, true)
+	c.expect(true)
+	if !c.fast {
+		t.Fatal("it waits for traffic first")
+	}
+	buf := make([]byte, 1<<20)
+	began := time.Now()
+	write(t, peer, 10)
+	if n, err := c.Read(buf); n != 10 || err != nil || !c.patient {
+		t.Fatalf("read %d, %v, patient %v", n, err, c.patient)
+	}
+	if took := time.Since(began); took < gatherLong {
+		t.Errorf("read after %s, without a pause", took)
+	}
+	c.expect(false)
+	c.SetReadDeadline(time.Now().Add(4 * lowWaterCalm))
+	if n, err := c.Read(buf); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.fast {
+		t.Fatalf("read %d of nothing, %v, fast %v", n, err, c.fast)
+	}
+	c.SetReadDeadline(time.Time{})
+	c.expect(true)
+	peer.Close()
+	if n, err := c.Read(buf); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("at the end: %d, %v", n, err)
+	}
+}
+
 // TestWireReader cuts messages of all sizes out of chunks of all sizes.
 func TestWireReader(t *testing.T) {
 	sizes := []int{0, 1, 300, readBuffer - 5, readBuffer - 4, readBuffer, 3 * readBuffer, 7, 200_000, 0}

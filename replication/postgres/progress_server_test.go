@@ -44,6 +44,40 @@ func begun(s *Source) int64 {
 	return s.stream.progress.spools.begun.Load()
 }
 
+// TestSendSooner: the server's memory of transactions in progress is ours to
+// choose, unless somebody has chosen it.
+func TestSendSooner(t *testing.T) {
+	t.Parallel()
+	db := newTestDB(t)
+	for _, c := range []struct {
+		name, sql, want string
+		config          Config
+	}{
+		{"default", "", decodingMemory, db.config()},
+		{"in the URL", "", "64kB", db.eager(db.config())},
+		{"on the database", `ALTER DATABASE ` + replication.QuoteIdentifier(db.conn.Config().Database) + ` SET logical_decoding_work_mem = '32MB'`, "32MB", db.config()},
+	} {
+		if c.sql != "" {
+			db.exec(c.sql)
+		}
+		conn, err := c.config.connectReplication(t.Context(), nil)
+		if err == nil {
+			err = sendSooner(t.Context(), conn)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := conn.Exec(t.Context(), `SHOW logical_decoding_work_mem`).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(res[0].Rows[0][0]); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+		conn.Close(t.Context())
+	}
+}
+
 // actor is a session in the middle of something.
 type actor struct {
 	n       int

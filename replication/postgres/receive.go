@@ -41,6 +41,9 @@ func (s *stream) receive(ctx context.Context, w *walConn) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if w.low != nil {
+			w.low.expect(s.progress.block != nil) // whose rows wait for their commit
+		}
 		if err := w.read(); err != nil {
 			return fmt.Errorf("read replication stream: %w", err)
 		}

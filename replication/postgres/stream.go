@@ -357,6 +357,12 @@ func (s *stream) connect(ctx context.Context) (*walConn, error) {
 		return nil, err
 	}
 	streaming := !s.cfg.NoStreaming && s.dec.end > s.whole
+	if streaming {
+		if err := sendSooner(ctx, conn); err != nil {
+			closeSoon(ctx, conn)
+			return nil, err
+		}
+	}
 	w, err := startReplication(ctx, conn, s.cfg.Slot, s.cfg.pluginOptions(streaming), s.dec.end)
 	if err == nil {
 		w.streaming = streaming
