@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"cdc/config"
@@ -21,6 +20,7 @@ import (
 )
 
 type demoCmd struct {
+	Source   string        `enum:"postgres,mysql,mariadb" default:"postgres" help:"The family of databases: postgres (${default}), mysql or mariadb."`
 	Duration time.Duration `default:"30s" help:"How long the load runs (${default})."`
 	Rows     int64         `placeholder:"N" help:"End the load earlier, once N rows are committed; the rows that are there before it count. 0 sets no such end."`
 	Rate     int           `default:"2000" placeholder:"N" help:"Rows a second that the load commits at most (${default}); 0 sets no bound."`
@@ -29,14 +29,17 @@ type demoCmd struct {
 }
 
 func (demoCmd) Help() string {
-	return "Starts two PostgreSQL servers, a broker and a schema registry on this machine, without any set-up; captures a small shop\n" +
+	return "Starts two databases, a broker and a schema registry on this machine, without any set-up; captures a small shop\n" +
 		"under load, sinks it into the second database, and compares the two row by row at the end. PostgreSQL is found on the\n" +
-		"machine (" + embedded.EnvPostgresBin + ", PATH, the usual folders), else fetched once into the user's cache.\n\n" +
+		"machine (" + embedded.EnvPostgresBin + ", PATH, the usual folders), else fetched once into the user's cache. With --source mysql\n" +
+		"or mariadb both databases are in one server, whose program must be on the machine (" + embedded.EnvMySQLServer + ",\n" +
+		embedded.EnvMariaDBServer + ", PATH, the usual folders); it need not run.\n\n" +
 		"rows_committed counts rows that transactions of the source inserted, changed or deleted, seed included; records_published\n" +
 		"records that the broker acknowledged (a key change makes two); rows_applied records applied to the target. The latency is\n" +
-		"from the commit at the source to the arrival at a Kafka consumer, of transactions committed after the snapshot.\n\n" +
+		"from the commit at the source to the arrival at a Kafka consumer, of transactions committed after the snapshot; MariaDB's\n" +
+		"log tells the commit in whole seconds, so there it is up to a second too long.\n\n" +
 		"The exit code is 1 when source and target differ. Ctrl-C ends the load and still compares; a second one stops at once.\n\n" +
-		"Examples:\n\n  cdc demo\n  cdc demo --duration 20s --json\n  cdc demo --duration 1m --keep"
+		"Examples:\n\n  cdc demo\n  cdc demo --duration 20s --json\n  cdc demo --duration 1m --keep\n  cdc demo --source mysql"
 }
 
 // demoTables are the captured tables, in the order of docs and output.
@@ -52,15 +55,18 @@ const (
 
 // demo is one run of the command.
 type demo struct {
-	cmd            *demoCmd
-	out            io.Writer // for people
-	dir            string
-	log            *slog.Logger // to a file: the screen shows counters
-	logFile        *os.File
-	source, target *embedded.Postgres
-	conf           *config.Config
-	adm            *admin
-	began          bool // the load did
+	cmd       *demoCmd
+	out       io.Writer // for people
+	dir       string
+	log       *slog.Logger // to a file: the screen shows counters
+	logFile   *os.File
+	shop      *dialect
+	sourceURL string
+	targetURL string
+	stop      []func(keep bool) error // the servers
+	conf      *config.Config
+	adm       *admin
+	began     bool // the load did
 }
 
 func (c *demoCmd) Run(a *app) (err error) {
@@ -145,11 +151,11 @@ func (d *demo) clear(failed error) error {
 
 // run does everything between making and removing the folder.
 func (d *demo) run(a *app) (*demoResult, error) {
+	defer d.stopServers()
 	if err := d.startServers(a.ctx); err != nil {
 		return nil, err
 	}
-	defer d.stopServers()
-	seeded, err := makeShop(a.ctx, d.source.URL(demoSource), d.cmd.Rows)
+	seeded, err := d.shop.makeShop(a.ctx, d.sourceURL, d.cmd.Rows)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +181,7 @@ func (d *demo) run(a *app) (*demoResult, error) {
 	// The parts outlive a Ctrl-C: what the load committed is still carried over.
 	ctx, stop := context.WithCancel(context.WithoutCancel(a.ctx))
 	defer stop()
-	watch, err := startWatch(s.kafka)
+	watch, err := startWatch(s.kafka, d.shop.topics())
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +210,7 @@ func (d *demo) parts(s *setup) []part {
 func (d *demo) exercise(ctx context.Context, a *app, watch *watch, seeded int64, ended chan error) (*demoResult, error) {
 	busy, stopLoad := context.WithCancel(a.ctx)
 	defer stopLoad()
-	load := &load{url: d.source.URL(demoSource), rate: d.cmd.Rate, bound: d.cmd.Rows}
+	load := &load{shop: d.shop, url: d.sourceURL, rate: d.cmd.Rate, bound: d.cmd.Rows}
 	load.rows.Store(seeded)
 	screen := newScreen(d.out, load, watch, d.adm.registry)
 	working, fail := context.WithCancelCause(ctx)
@@ -225,7 +231,7 @@ func (d *demo) exercise(ctx context.Context, a *app, watch *watch, seeded int64,
 	}()
 	// From here on every committed row is a record, most of them beside the
 	// snapshot that is being read.
-	err := d.awaitSlot(busy)
+	err := d.awaitSnapshot(busy, watch)
 	if err == nil {
 		d.began = true
 		ctx, cancel := context.WithTimeout(busy, d.cmd.Duration)
@@ -247,7 +253,7 @@ func (d *demo) exercise(ctx context.Context, a *app, watch *watch, seeded int64,
 	}
 	screen.line()
 	result := &demoResult{}
-	found, err := compareShops(working, d.source.URL(demoSource), d.target.URL(demoTarget))
+	found, err := compareShops(working, d.shop, d.sourceURL, d.targetURL)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +266,7 @@ func (d *demo) exercise(ctx context.Context, a *app, watch *watch, seeded int64,
 		fmt.Fprintln(d.out, late)
 	}
 	if d.cmd.Keep && a.ctx.Err() == nil {
-		fmt.Fprintln(d.out, "Everything goes on running until Ctrl-C: change the shop by psql and watch.")
+		fmt.Fprintln(d.out, "Everything goes on running until Ctrl-C: change the shop and watch.")
 		select {
 		case <-a.ctx.Done():
 		case <-working.Done():
@@ -270,71 +276,93 @@ func (d *demo) exercise(ctx context.Context, a *app, watch *watch, seeded int64,
 	return result, nil
 }
 
-// awaitSlot waits until the log is kept for the capture.
-func (d *demo) awaitSlot(ctx context.Context) error {
-	conn, err := pgx.Connect(ctx, d.source.URL(demoSource))
-	if err != nil {
-		return fmt.Errorf("wait for the capture: %w", err)
-	}
-	defer conn.Close(context.WithoutCancel(ctx)) // it only read
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		ready := false
-		if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_replication_slots WHERE confirmed_flush_lsn IS NOT NULL)`).Scan(&ready); err != nil {
-			return fmt.Errorf("wait for the capture: %w", err)
-		}
-		if ready {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// awaitSnapshot waits until a row of the snapshot has come: what is committed
+// from then on is in the log after it.
+func (d *demo) awaitSnapshot(ctx context.Context, w *watch) error {
+	select {
+	case <-w.first:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
-// startServers finds PostgreSQL and starts the two servers side by side.
+// startServers finds the programs and starts what holds the two databases.
 func (d *demo) startServers(ctx context.Context) error {
+	if d.cmd.Source == "postgres" {
+		return d.startPostgres(ctx)
+	}
+	mariadb := d.cmd.Source == "mariadb"
+	d.shop = mysqlShop(mariadb)
+	program, err := embedded.FindMySQL(ctx, mariadb)
+	if err != nil {
+		return fmt.Errorf("%w; or run `cdc demo` without --source: it takes PostgreSQL, and fetches it", err)
+	}
+	name := map[bool]string{false: "MySQL", true: "MariaDB"}[mariadb]
+	fmt.Fprintf(d.out, "Starting a %s %s server, a broker and a schema registry in %s\n", name, program.Version, d.dir)
+	server, err := embedded.StartMySQL(ctx, embedded.MySQLConfig{Program: program, Dir: filepath.Join(d.dir, d.cmd.Source), Logger: d.log})
+	if err != nil {
+		return err
+	}
+	d.stop = append(d.stop, func(keep bool) error {
+		if keep {
+			return server.Stop(context.Background())
+		}
+		server.Discard()
+		return nil
+	})
+	d.sourceURL, d.targetURL = server.URL(demoSource), server.URL(demoTarget)
+	for _, database := range []string{demoSource, demoTarget} {
+		if err := d.shop.execute1(ctx, server.URL(""), "CREATE DATABASE "+database+" CHARACTER SET utf8mb4"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startPostgres starts two servers side by side.
+func (d *demo) startPostgres(ctx context.Context) error {
+	d.shop = &postgresShop
 	fetching := slog.New(slog.NewTextHandler(d.out, nil))
 	programs, err := embedded.FindPostgres(ctx, embedded.FetchConfig{Logger: fetching})
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(d.out, "Starting two PostgreSQL %s servers, a broker and a schema registry in %s\n", programs.Version, d.dir)
+	var servers [2]*embedded.Postgres
 	var g errgroup.Group
-	start := func(server **embedded.Postgres, name string) func() error {
-		return func() (err error) {
-			*server, err = embedded.StartPostgres(ctx, embedded.PostgresConfig{
-				Programs: programs, Dir: filepath.Join(d.dir, name), Logger: d.log,
-			})
-			if err != nil {
+	for i, name := range []string{demoSource, demoTarget} {
+		g.Go(func() (err error) {
+			if servers[i], err = embedded.StartPostgres(ctx, embedded.PostgresConfig{Programs: programs, Dir: filepath.Join(d.dir, name), Logger: d.log}); err != nil {
 				return err
 			}
-			return execute1(ctx, (*server).URL("postgres"), "CREATE DATABASE "+name)
+			return d.shop.execute1(ctx, servers[i].URL("postgres"), "CREATE DATABASE "+name)
+		})
+	}
+	err = g.Wait()
+	for _, server := range servers {
+		if server != nil {
+			d.stop = append(d.stop, func(keep bool) error {
+				if keep {
+					return server.Stop(context.Background())
+				}
+				server.Discard()
+				return nil
+			})
 		}
 	}
-	g.Go(start(&d.source, demoSource))
-	g.Go(start(&d.target, demoTarget))
-	if err := g.Wait(); err != nil {
-		d.stopServers()
+	if err != nil {
 		return err
 	}
+	d.sourceURL, d.targetURL = servers[0].URL(demoSource), servers[1].URL(demoTarget)
 	return nil
 }
 
 // stopServers writes the data out only where somebody is to see them.
 func (d *demo) stopServers() {
 	var g errgroup.Group
-	for _, server := range []*embedded.Postgres{d.source, d.target} {
-		switch {
-		case server == nil:
-		case d.cmd.Keep:
-			g.Go(func() error { return server.Stop(context.Background()) })
-		default:
-			g.Go(func() error { server.Discard(); return nil })
-		}
+	for _, stop := range d.stop {
+		g.Go(func() error { return stop(d.cmd.Keep) })
 	}
 	if err := g.Wait(); err != nil {
 		fmt.Fprintln(d.out, err)
@@ -344,14 +372,14 @@ func (d *demo) stopServers() {
 // configure writes the configuration as a user would, and reads it.
 func (d *demo) configure() error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Written by cdc demo.\nname: demo\nsource:\n  postgres:\n    url: %s\ntables:\n", d.source.URL(demoSource))
+	fmt.Fprintf(&b, "# Written by cdc demo.\nname: demo\nsource:\n  %s:\n    url: %s\ntables:\n", d.cmd.Source, d.sourceURL)
 	for _, t := range demoTables {
-		fmt.Fprintf(&b, "  - table: public.%s\n", t)
+		fmt.Fprintf(&b, "  - table: %s\n", d.shop.topic(t))
 	}
-	fmt.Fprintf(&b, "kafka: embedded\nregistry: embedded\nsinks:\n  - name: %s\n    group: %s\n    postgres:\n      url: %s\n    topics:\n",
-		demoSink, demoGroup, d.target.URL(demoTarget))
-	for _, t := range demoTables {
-		fmt.Fprintf(&b, "      - public.%s\n", t)
+	fmt.Fprintf(&b, "kafka: embedded\nregistry: embedded\nsinks:\n  - name: %s\n    group: %s\n    %s:\n      url: %s\n    topics:\n",
+		demoSink, demoGroup, d.cmd.Source, d.targetURL)
+	for _, topic := range d.shop.topics() {
+		fmt.Fprintf(&b, "      - %s\n", topic)
 	}
 	fmt.Fprintf(&b, "admin:\n  listen: \"off\"\ndata_dir: %s\n", d.dir)
 	path := d.configPath()
@@ -372,11 +400,11 @@ func (d *demo) explain() {
 		self = "go run ./cmd/cdc"
 	}
 	fmt.Fprintf(d.out, "Look inside, in another terminal:\n"+
-		"  psql '%s'\n"+
-		"  psql '%s'\n"+
-		"  %s tail public.orders --follow --brokers %s --registry %s\n"+
+		"  %s\n"+
+		"  %s\n"+
+		"  %s tail %s --follow --brokers %s --registry %s\n"+
 		"  curl http://%s/metrics\n"+
 		"  less %s\n",
-		d.source.URL(demoSource), d.target.URL(demoTarget), self, strings.Join(d.conf.Kafka.Brokers, ","), d.conf.Registry.URL,
+		d.shop.client(d.sourceURL), d.shop.client(d.targetURL), self, d.shop.topic("orders"), strings.Join(d.conf.Kafka.Brokers, ","), d.conf.Registry.URL,
 		d.adm.listener.Addr(), d.logFile.Name())
 }

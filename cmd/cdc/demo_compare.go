@@ -3,12 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"fmt"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
-
-	"cdc/replication"
 )
 
 // comparison is what two shops differ in.
@@ -23,75 +20,61 @@ const maxExamples = 8
 // compareShops compares all tables of the source with those of the target: all
 // columns as text, merged in the order of the keys, so that it holds one row a
 // side. Both must be at rest.
-func compareShops(ctx context.Context, source, target string) (*comparison, error) {
+func compareShops(ctx context.Context, shop *dialect, source, target string) (*comparison, error) {
 	c := &comparison{}
-	s, err := pgx.Connect(ctx, source)
+	s, err := shop.connect(ctx, source)
 	if err != nil {
 		return nil, fmt.Errorf("compare: %w", err)
 	}
-	defer s.Close(context.WithoutCancel(ctx)) // it only read
-	t, err := pgx.Connect(ctx, target)
+	defer s.close()
+	t, err := shop.connect(ctx, target)
 	if err != nil {
 		return nil, fmt.Errorf("compare: %w", err)
 	}
-	defer t.Close(context.WithoutCancel(ctx)) // it only read
+	defer t.close()
+	for _, sql := range shop.settings {
+		for _, conn := range []*shopConn{s, t} {
+			if _, err := conn.ExecContext(ctx, sql); err != nil {
+				return nil, fmt.Errorf("compare: %s: %w", sql, err)
+			}
+		}
+	}
 	for _, table := range demoTables {
-		if err := c.table(ctx, s, t, table); err != nil {
+		if err := c.table(ctx, shop, s, t, table); err != nil {
 			return nil, fmt.Errorf("compare table %s: %w", table, err)
 		}
 	}
 	return c, nil
 }
 
-// describeSQL lists a table's columns, those of the key first and marked.
-const describeSQL = `SELECT a.attname, i.indrelid IS NOT NULL FROM pg_attribute a
-  LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY(i.indkey)
-  WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped
-  ORDER BY array_position(i.indkey::int2[], a.attnum), a.attnum`
-
-func (c *comparison) table(ctx context.Context, source, target *pgx.Conn, table string) error {
-	name := "public." + replication.QuoteIdentifier(table)
-	rows, err := source.Query(ctx, describeSQL, name)
+func (c *comparison) table(ctx context.Context, shop *dialect, source, target *shopConn, table string) error {
+	columns, sql, keys, err := comparing(ctx, shop, source, table)
 	if err != nil {
 		return err
 	}
-	var columns, selected, keys []string
-	var column string
-	var key bool
-	if _, err := pgx.ForEachRow(rows, []any{&column, &key}, func() error {
-		text := replication.QuoteIdentifier(column) + "::text"
-		columns, selected = append(columns, column), append(selected, text)
-		if key {
-			keys = append(keys, text+` COLLATE "C"`) // the order of bytes, as bytes.Compare's
-		}
-		return nil
-	}); err != nil {
-		return err
-	}
-	sql := "SELECT " + strings.Join(selected, ", ") + " FROM " + name + " ORDER BY " + strings.Join(keys, ", ")
 	left, err := openSide(ctx, source, sql)
 	if err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
-	defer left.rows.Close()
+	defer left.rows.Close() //nolint:errcheck // next tells
 	right, err := openSide(ctx, target, sql)
 	if err != nil {
 		return fmt.Errorf("target: %w", err)
 	}
-	defer right.rows.Close()
+	defer right.rows.Close() //nolint:errcheck // next tells
 	for left.row != nil || right.row != nil {
-		order := compareKeys(left.row, right.row, len(keys))
+		order := compareKeys(left.row, right.row, keys)
 		switch {
 		case order < 0:
 			c.Missing++
-			c.example("%s: the target lacks %s", table, showKey(columns, left.row, len(keys)))
+			c.example("%s: the target lacks %s", table, showKey(columns, left.row, keys))
 		case order > 0:
 			c.Extra++
-			c.example("%s: only the target has %s", table, showKey(columns, right.row, len(keys)))
+			c.example("%s: only the target has %s", table, showKey(columns, right.row, keys))
 		default:
 			if i := firstDifference(left.row, right.row); i >= 0 {
 				c.Different++
-				c.example("%s: %s: %s is %s in the source, %s in the target", table, showKey(columns, left.row, len(keys)),
+				c.example("%s: %s: %s is %s in the source, %s in the target", table, showKey(columns, left.row, keys),
 					columns[i], showValue(left.row[i]), showValue(right.row[i]))
 			}
 		}
@@ -110,6 +93,30 @@ func (c *comparison) table(ctx context.Context, source, target *pgx.Conn, table 
 	return nil
 }
 
+// comparing returns a table's columns, those of the key first, how many these
+// are, and the query that reads them as text in the order of the key's bytes, as
+// bytes.Compare's is.
+func comparing(ctx context.Context, shop *dialect, conn *shopConn, table string) (columns []string, query string, keys int, err error) {
+	rows, err := conn.QueryContext(ctx, shop.columns, table)
+	if err != nil {
+		return nil, "", 0, err
+	}
+	defer rows.Close() //nolint:errcheck // Err tells
+	var selected, order []string
+	for rows.Next() {
+		var column, text string
+		var key bool
+		if err := rows.Scan(&column, &key, &text); err != nil {
+			return nil, "", 0, err
+		}
+		columns, selected = append(columns, column), append(selected, text)
+		if key {
+			order = append(order, shop.order(text))
+		}
+	}
+	return columns, "SELECT " + strings.Join(selected, ", ") + " FROM " + table + " ORDER BY " + strings.Join(order, ", "), len(order), rows.Err()
+}
+
 func (c *comparison) example(format string, args ...any) {
 	if len(c.Examples) < maxExamples {
 		c.Examples = append(c.Examples, fmt.Sprintf(format, args...))
@@ -118,22 +125,28 @@ func (c *comparison) example(format string, args ...any) {
 
 // side is one of the two sorted streams.
 type side struct {
-	rows pgx.Rows
-	row  [][]byte // nil at the end; valid until next
+	rows   *sql.Rows
+	row    []sql.RawBytes // nil at the end; valid until next
+	values []sql.RawBytes
+	scan   []any // pointers to values
 }
 
-func openSide(ctx context.Context, conn *pgx.Conn, sql string) (*side, error) {
-	// One server's settings could differ from the other's.
-	if _, err := conn.Exec(ctx, `SET timezone = 'UTC'; SET datestyle = 'ISO'; SET bytea_output = 'hex'; SET extra_float_digits = 1`); err != nil {
-		return nil, err
-	}
-	rows, err := conn.Query(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+func openSide(ctx context.Context, conn *shopConn, query string) (*side, error) {
+	rows, err := conn.QueryContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	s := &side{rows: rows}
-	if err := s.next(); err != nil {
-		rows.Close()
+	columns, err := rows.Columns()
+	if err == nil {
+		s.values = make([]sql.RawBytes, len(columns))
+		for i := range s.values {
+			s.scan = append(s.scan, &s.values[i])
+		}
+		err = s.next()
+	}
+	if err != nil {
+		rows.Close() //nolint:errcheck // the first error counts
 		return nil, err
 	}
 	return s, nil
@@ -141,15 +154,15 @@ func openSide(ctx context.Context, conn *pgx.Conn, sql string) (*side, error) {
 
 func (s *side) next() error {
 	if s.rows.Next() {
-		s.row = s.rows.RawValues()
-		return nil
+		s.row = s.values
+		return s.rows.Scan(s.scan...)
 	}
 	s.row = nil
 	return s.rows.Err()
 }
 
 // compareKeys orders two rows by their first n columns; the end is behind all.
-func compareKeys(a, b [][]byte, n int) int {
+func compareKeys(a, b []sql.RawBytes, n int) int {
 	switch {
 	case a == nil:
 		return 1
@@ -166,7 +179,7 @@ func compareKeys(a, b [][]byte, n int) int {
 
 // firstDifference returns the first column in which they differ, or -1. NULL is
 // nil, and differs from an empty text.
-func firstDifference(a, b [][]byte) int {
+func firstDifference(a, b []sql.RawBytes) int {
 	for i := range a {
 		if (a[i] == nil) != (b[i] == nil) || !bytes.Equal(a[i], b[i]) {
 			return i
@@ -175,7 +188,7 @@ func firstDifference(a, b [][]byte) int {
 	return -1
 }
 
-func showKey(columns []string, row [][]byte, n int) string {
+func showKey(columns []string, row []sql.RawBytes, n int) string {
 	parts := make([]string, n)
 	for i := range n {
 		parts[i] = columns[i] + "=" + string(row[i])

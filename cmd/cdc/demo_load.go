@@ -2,20 +2,20 @@ package main
 
 import (
 	"context"
-	"errors"
+	"database/sql"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 )
 
 // load is the shop's business: several workers, each with a connection.
 type load struct {
+	shop    *dialect
 	url     string
 	rate    int          // rows a second at most; 0: no bound
 	bound   int64        // ends when so many rows are committed; 0: never
@@ -67,7 +67,7 @@ type worker struct {
 	*load
 	number    int
 	rand      *rand.Rand
-	conn      *pgx.Conn
+	conn      *shopConn
 	skus      []string
 	customers int64
 	orders    []shopOrder
@@ -82,7 +82,7 @@ type shopOrder struct {
 // the worker must remember once they are committed.
 type action struct {
 	weight int
-	run    func(*worker, context.Context, pgx.Tx) (rows int64, committed func(), err error)
+	run    func(*worker, context.Context, *sql.Tx) (rows int64, committed func(), err error)
 }
 
 var actions = []action{
@@ -100,10 +100,10 @@ var actions = []action{
 func (w *worker) run(ctx context.Context) (err error) {
 	// A transaction that began is ended in peace; ctx counts between two.
 	calm := context.WithoutCancel(ctx)
-	if w.conn, err = pgx.Connect(calm, w.url); err != nil {
+	if w.conn, err = w.shop.connect(calm, w.url); err != nil {
 		return err
 	}
-	defer w.conn.Close(calm) // nothing is open
+	defer w.conn.close()
 	if err := w.learn(calm); err != nil {
 		return err
 	}
@@ -135,43 +135,44 @@ func (w *worker) run(ctx context.Context) (err error) {
 
 // learn reads the keys that are the worker's.
 func (w *worker) learn(ctx context.Context) error {
-	if err := w.conn.QueryRow(ctx, `SELECT count(*) FROM customers`).Scan(&w.customers); err != nil {
+	if err := w.conn.QueryRowContext(ctx, `SELECT count(*) FROM customers`).Scan(&w.customers); err != nil {
 		return err
 	}
-	rows, err := w.conn.Query(ctx, `SELECT sku FROM products ORDER BY sku`)
+	rows, err := w.conn.QueryContext(ctx, `SELECT sku FROM products ORDER BY sku`)
 	if err != nil {
 		return err
 	}
-	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return err
-	}
-	for i, sku := range all {
+	defer rows.Close() //nolint:errcheck // Err tells
+	for i := 0; rows.Next(); i++ {
+		var sku string
+		if err := rows.Scan(&sku); err != nil {
+			return err
+		}
 		if i%loadWorkers == w.number {
 			w.skus = append(w.skus, sku)
 		}
 	}
-	return nil
+	return rows.Err()
 }
 
 // transact does one transaction, and undoes it when it is to be rolled back or
 // met another one in a deadlock.
-func (w *worker) transact(ctx context.Context, do func(*worker, context.Context, pgx.Tx) (int64, func(), error), undo bool) error {
+func (w *worker) transact(ctx context.Context, do func(*worker, context.Context, *sql.Tx) (int64, func(), error), undo bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	tx, err := w.conn.Begin(ctx)
+	tx, err := w.conn.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback(ctx) // after a commit it does nothing
+	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing
 	rows, committed, err := do(w, ctx, tx)
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "40P01" {
+	if w.shop.deadlock(err) {
 		return nil
 	}
 	if err != nil || undo {
 		return err
 	}
-	if err := tx.Commit(ctx); err != nil {
+	if err := tx.Commit(); err != nil {
 		return err
 	}
 	w.rows.Add(rows)
@@ -185,7 +186,7 @@ func (w *worker) transact(ctx context.Context, do func(*worker, context.Context,
 // steps runs statements and sums up the rows they changed.
 type steps struct {
 	ctx  context.Context
-	tx   pgx.Tx
+	tx   *sql.Tx
 	rows int64
 	err  error // the first
 }
@@ -194,8 +195,13 @@ func (s *steps) do(sql string, args ...any) {
 	if s.err != nil {
 		return
 	}
-	tag, err := s.tx.Exec(s.ctx, sql, args...)
-	s.rows, s.err = s.rows+tag.RowsAffected(), err
+	result, err := s.tx.ExecContext(s.ctx, sql, args...)
+	if err != nil {
+		s.err = err
+		return
+	}
+	n, err := result.RowsAffected()
+	s.rows, s.err = s.rows+n, err
 }
 
 func (w *worker) customer() int64 {
@@ -222,60 +228,53 @@ func (w *worker) cents(below int64) string {
 }
 
 // placeOrder inserts an order with its lines, takes the products from stock
-// (their notes stay unchanged and out of the log) and charges the customer.
-func (w *worker) placeOrder(ctx context.Context, tx pgx.Tx) (int64, func(), error) {
+// (on PostgreSQL their notes stay unchanged and out of the log) and charges the
+// customer.
+func (w *worker) placeOrder(ctx context.Context, tx *sql.Tx) (int64, func(), error) {
 	s := &steps{ctx: ctx, tx: tx}
 	o := shopOrder{id: w.newID(), lines: 1 + w.rand.IntN(5)}
 	customer, total := w.customer(), w.cents(100_000)
-	s.do(`INSERT INTO orders (id, customer_id, status, total, placed_at, sent_at, wanted_at, note)
-	      VALUES ($1::text::uuid, $2, 'new', $3::text::numeric, clock_timestamp(), $4::text::timestamptz, $5::text::time, $6)`,
-		o.id, customer, total, w.some("", "", "infinity", "2026-12-24 18:00:00.5+01"), w.some("", "24:00:00", "07:15:00.000001"),
+	s.do(w.shop.insertOrder, o.id, customer, total, w.some(w.shop.sent...), w.some(w.shop.wanted...),
 		w.some("", "left of the door", "«ünïcödé» 🎁", strings.Repeat("long ", 30)))
 	for i := range o.lines {
 		sku := w.sku()
-		s.do(`INSERT INTO order_lines (order_id, line, sku, quantity, price, discount) VALUES ($1::text::uuid, $2, $3, $4, $5::text::numeric, $6::text::real)`,
-			o.id, i+1, sku, 1+w.rand.IntN(9), w.cents(20_000), w.some("", "0.1", "NaN", "-0"))
-		s.do(`UPDATE products SET stock = stock - 1, changed_at = clock_timestamp() WHERE sku = $1`, sku)
+		s.do(w.shop.insertLine, o.id, i+1, sku, 1+w.rand.IntN(9), w.cents(20_000), w.some(w.shop.discounts...))
+		s.do(w.shop.takeFromStock, sku)
 	}
-	s.do(`UPDATE customers SET balance = balance - $2::text::numeric, changed_at = clock_timestamp() WHERE id = $1`, customer, total)
+	s.do(w.shop.charge, total, customer)
 	return s.rows, func() { w.orders = append(w.orders, o) }, s.err
 }
 
-func (w *worker) advanceOrder(ctx context.Context, tx pgx.Tx) (int64, func(), error) {
+func (w *worker) advanceOrder(ctx context.Context, tx *sql.Tx) (int64, func(), error) {
 	if len(w.orders) == 0 {
 		return w.placeOrder(ctx, tx)
 	}
 	s := &steps{ctx: ctx, tx: tx}
-	s.do(`UPDATE orders SET status = CASE status WHEN 'new' THEN 'paid' WHEN 'paid' THEN 'packed' ELSE 'sent' END::order_status,
-	      sent_at = CASE WHEN status = 'packed' THEN clock_timestamp() END, note = nullif(note, 'left of the door') WHERE id = $1::text::uuid`,
-		w.orders[w.rand.IntN(len(w.orders))].id)
+	s.do(w.shop.advanceOrder, w.orders[w.rand.IntN(len(w.orders))].id)
 	return s.rows, nil, s.err
 }
 
-func (w *worker) changeCustomer(ctx context.Context, tx pgx.Tx) (int64, func(), error) {
+func (w *worker) changeCustomer(ctx context.Context, tx *sql.Tx) (int64, func(), error) {
 	s := &steps{ctx: ctx, tx: tx}
-	s.do(`UPDATE customers SET name = left(name || coalesce($2::text, ''), 200), tags = CASE WHEN cardinality(tags) > 6 THEN '{}' ELSE tags || $3::text END,
-	      address = $4::text::jsonb, born = $5::text::date, changed_at = clock_timestamp() WHERE id = $1`,
-		w.customer(), w.some("", "'", "\\", "é"), w.some("", "null", "{}", `"q"`, "tab\t"),
-		w.some("", `{"city":"Łódź","big":12345678901234567890.123,"nested":{"a":[1,null,"x"]}}`), w.some("", "0001-01-01", "2000-02-29", "infinity"))
+	s.do(w.shop.changeCustomer, w.some("", "'", "\\", "é"), w.some(w.shop.tags...), w.some(w.shop.addresses...), w.some(w.shop.born...), w.customer())
 	return s.rows, nil, s.err
 }
 
-func (w *worker) newCustomer(ctx context.Context, tx pgx.Tx) (int64, func(), error) {
+func (w *worker) newCustomer(ctx context.Context, tx *sql.Tx) (int64, func(), error) {
 	s := &steps{ctx: ctx, tx: tx}
-	s.do(`INSERT INTO customers (email, name, balance) VALUES ($1, $2, -9999999999.99)`, w.newID()+"@example.org", "New "+w.newID())
+	s.do(w.shop.newCustomer, w.newID()+"@example.org", "New "+w.newID())
 	return s.rows, nil, s.err
 }
 
 // cancelOrder deletes an order and its lines.
-func (w *worker) cancelOrder(ctx context.Context, tx pgx.Tx) (int64, func(), error) {
+func (w *worker) cancelOrder(ctx context.Context, tx *sql.Tx) (int64, func(), error) {
 	if len(w.orders) == 0 {
 		return w.placeOrder(ctx, tx)
 	}
 	s := &steps{ctx: ctx, tx: tx}
 	i := w.rand.IntN(len(w.orders))
-	s.do(`DELETE FROM order_lines WHERE order_id = $1::text::uuid`, w.orders[i].id)
-	s.do(`DELETE FROM orders WHERE id = $1::text::uuid`, w.orders[i].id)
+	s.do(w.shop.deleteLines, w.orders[i].id)
+	s.do(w.shop.deleteOrder, w.orders[i].id)
 	return s.rows, func() {
 		last := len(w.orders) - 1
 		w.orders[i] = w.orders[last]
@@ -283,66 +282,70 @@ func (w *worker) cancelOrder(ctx context.Context, tx pgx.Tx) (int64, func(), err
 	}, s.err
 }
 
-// describeProduct writes a text that is stored out of line, and a picture.
-func (w *worker) describeProduct(ctx context.Context, tx pgx.Tx) (int64, func(), error) {
+// describeProduct writes a text that PostgreSQL stores out of line, and a picture.
+func (w *worker) describeProduct(ctx context.Context, tx *sql.Tx) (int64, func(), error) {
 	s := &steps{ctx: ctx, tx: tx}
-	picture := make([]byte, w.rand.IntN(3000))
-	for i := range picture {
-		picture[i] = byte(w.rand.Uint32())
-	}
-	s.do(`UPDATE products SET notes = (SELECT string_agg(md5(random()::text), '') FROM generate_series(1, $2::int)), picture = $3 WHERE sku = $1`,
-		w.sku(), 70+w.rand.IntN(200), picture)
+	s.do(w.shop.describe, hex.EncodeToString(w.bytes(16*(70+w.rand.IntN(200)))), w.bytes(w.rand.IntN(3000)), w.sku())
 	return s.rows, nil, s.err
 }
 
+func (w *worker) bytes(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(w.rand.Uint32())
+	}
+	return b
+}
+
 // renameProduct changes a key: the old one must go from the target.
-func (w *worker) renameProduct(ctx context.Context, tx pgx.Tx) (int64, func(), error) {
+func (w *worker) renameProduct(ctx context.Context, tx *sql.Tx) (int64, func(), error) {
 	s := &steps{ctx: ctx, tx: tx}
 	i, sku := w.rand.IntN(len(w.skus)), "SKU-"+w.newID()[:18]
-	s.do(`UPDATE products SET sku = $2 WHERE sku = $1`, w.skus[i], sku)
+	s.do(w.shop.renameProduct, sku, w.skus[i])
 	return s.rows, func() { w.skus[i] = sku }, s.err
 }
 
 // renumberLine changes one column of a key of two.
-func (w *worker) renumberLine(ctx context.Context, tx pgx.Tx) (int64, func(), error) {
+func (w *worker) renumberLine(ctx context.Context, tx *sql.Tx) (int64, func(), error) {
 	if len(w.orders) == 0 {
 		return w.placeOrder(ctx, tx)
 	}
 	s := &steps{ctx: ctx, tx: tx}
-	s.do(`UPDATE order_lines SET line = line + 100 WHERE order_id = $1::text::uuid AND line = 1`, w.orders[w.rand.IntN(len(w.orders))].id)
+	s.do(w.shop.renumberLine, w.orders[w.rand.IntN(len(w.orders))].id)
 	return s.rows, nil, s.err
 }
 
 // half does one thing, another one in a savepoint that it rolls back, and a third.
-func (w *worker) half(ctx context.Context, tx pgx.Tx) (int64, func(), error) {
+func (w *worker) half(ctx context.Context, tx *sql.Tx) (int64, func(), error) {
 	rows, committed, err := w.placeOrder(ctx, tx)
 	if err != nil {
 		return 0, nil, err
 	}
-	inner, err := tx.Begin(ctx)
-	if err != nil {
+	s := &steps{ctx: ctx, tx: tx}
+	s.do(`SAVEPOINT inner_one`)
+	if s.err != nil {
+		return 0, nil, s.err
+	}
+	if _, _, err := w.describeProduct(ctx, tx); err != nil {
 		return 0, nil, err
 	}
-	if _, _, err := w.describeProduct(ctx, inner); err != nil {
+	if _, _, err := w.newCustomer(ctx, tx); err != nil {
 		return 0, nil, err
 	}
-	if _, _, err := w.newCustomer(ctx, inner); err != nil {
-		return 0, nil, err
-	}
-	if err := inner.Rollback(ctx); err != nil {
-		return 0, nil, err
+	if s.do(`ROLLBACK TO SAVEPOINT inner_one`); s.err != nil {
+		return 0, nil, s.err
 	}
 	more, _, err := w.changeCustomer(ctx, tx)
 	return rows + more, committed, err
 }
 
 // bulk changes many rows with one statement.
-func (w *worker) bulk(ctx context.Context, tx pgx.Tx) (int64, func(), error) {
+func (w *worker) bulk(ctx context.Context, tx *sql.Tx) (int64, func(), error) {
 	s := &steps{ctx: ctx, tx: tx}
 	if w.rand.IntN(2) == 0 {
-		s.do(`UPDATE products SET price = round(price * 1.01, 2), attributes = attributes || '{"sale": true}'`)
+		s.do(w.shop.raisePrices)
 	} else {
-		s.do(`UPDATE customers SET vip = NOT vip, balance = balance + 0.01 WHERE id % 3 = $1`, w.rand.IntN(3))
+		s.do(w.shop.changeVIPs, w.rand.IntN(3))
 	}
 	return s.rows, nil, s.err
 }

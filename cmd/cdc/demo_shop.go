@@ -1,11 +1,63 @@
 package main
 
 import (
-	"context"
-	"fmt"
+	"errors"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
+
+// postgresShop is the shop on PostgreSQL.
+var postgresShop = dialect{
+	schema: "public",
+	open:   openPostgres,
+	client: func(url string) string { return "psql '" + url + "'" },
+	tables: []string{shopTables},
+	rows:   shopRows,
+	shopStatements: shopStatements{
+		insertOrder: `INSERT INTO orders (id, customer_id, status, total, placed_at, sent_at, wanted_at, note)
+	      VALUES ($1::text::uuid, $2, 'new', $3::text::numeric, clock_timestamp(), $4::text::timestamptz, $5::text::time, $6)`,
+		insertLine:    `INSERT INTO order_lines (order_id, line, sku, quantity, price, discount) VALUES ($1::text::uuid, $2, $3, $4, $5::text::numeric, $6::text::real)`,
+		takeFromStock: `UPDATE products SET stock = stock - 1, changed_at = clock_timestamp() WHERE sku = $1`,
+		charge:        `UPDATE customers SET balance = balance - $1::text::numeric, changed_at = clock_timestamp() WHERE id = $2`,
+		advanceOrder: `UPDATE orders SET status = CASE status WHEN 'new' THEN 'paid' WHEN 'paid' THEN 'packed' ELSE 'sent' END::order_status,
+	      sent_at = CASE WHEN status = 'packed' THEN clock_timestamp() END, note = nullif(note, 'left of the door') WHERE id = $1::text::uuid`,
+		changeCustomer: `UPDATE customers SET name = left(name || coalesce($1::text, ''), 200), tags = CASE WHEN cardinality(tags) > 6 THEN '{}' ELSE tags || $2::text END,
+	      address = $3::text::jsonb, born = $4::text::date, changed_at = clock_timestamp() WHERE id = $5`,
+		newCustomer:   `INSERT INTO customers (email, name, balance) VALUES ($1, $2, -9999999999.99)`,
+		deleteLines:   `DELETE FROM order_lines WHERE order_id = $1::text::uuid`,
+		deleteOrder:   `DELETE FROM orders WHERE id = $1::text::uuid`,
+		describe:      `UPDATE products SET notes = $1, picture = $2 WHERE sku = $3`,
+		renameProduct: `UPDATE products SET sku = $1 WHERE sku = $2`,
+		renumberLine:  `UPDATE order_lines SET line = line + 100 WHERE order_id = $1::text::uuid AND line = 1`,
+		raisePrices:   `UPDATE products SET price = round(price * 1.01, 2), attributes = attributes || '{"sale": true}'`,
+		changeVIPs:    `UPDATE customers SET vip = NOT vip, balance = balance + 0.01 WHERE id % 3 = $1`,
+
+		sent:      []string{"", "", "infinity", "2026-12-24 18:00:00.5+01"},
+		wanted:    []string{"", "24:00:00", "07:15:00.000001"},
+		discounts: []string{"", "0.1", "NaN", "-0"},
+		tags:      []string{"", "null", "{}", `"q"`, "tab\t"},
+		addresses: []string{"", `{"city":"Łódź","big":12345678901234567890.123,"nested":{"a":[1,null,"x"]}}`},
+		born:      []string{"", "0001-01-01", "2000-02-29", "infinity"},
+	},
+	deadlock: func(err error) bool {
+		pg, ok := errors.AsType[*pgconn.PgError](err)
+		return ok && pg.Code == "40P01"
+	},
+	// One server's settings could differ from the other's.
+	settings: []string{`SET timezone = 'UTC'`, `SET datestyle = 'ISO'`, `SET bytea_output = 'hex'`, `SET extra_float_digits = 1`},
+	columns: `SELECT a.attname, i.indrelid IS NOT NULL, quote_ident(a.attname) || '::text' FROM pg_attribute a
+	  LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY(i.indkey)
+	  WHERE a.attrelid = ('public.' || quote_ident($1))::regclass AND a.attnum > 0 AND NOT a.attisdropped
+	  ORDER BY array_position(i.indkey::int2[], a.attnum), a.attnum`,
+	order: func(expression string) string { return expression + ` COLLATE "C"` },
+	marks: []string{
+		`UPDATE customers SET changed_at = clock_timestamp() WHERE id = (SELECT id FROM customers ORDER BY id LIMIT 1)`,
+		`UPDATE products SET changed_at = clock_timestamp() WHERE sku = (SELECT sku FROM products LIMIT 1)`,
+		`UPDATE orders SET placed_at = clock_timestamp() WHERE id = (SELECT id FROM orders LIMIT 1)`,
+		`UPDATE order_lines SET quantity = quantity + 1 WHERE (order_id, line) = (SELECT order_id, line FROM order_lines LIMIT 1)`,
+	},
+	markInside: `SELECT pg_current_xact_id()::text`,
+}
 
 // shopTables make the shop: the types that real tables have, a text that is
 // stored out of line (TOAST), so that updates leave it out of the log, and keys
@@ -55,7 +107,7 @@ CREATE TABLE order_lines (
   PRIMARY KEY (order_id, line)
 );`
 
-// shopRows fill the shop; $1 is the number of customers. There are 0.3 products,
+// shopRows fill the shop; {n} is the number of customers. There are 0.3 products,
 // 1.5 orders and 3 order lines for each.
 var shopRows = []string{
 	`INSERT INTO customers (email, name, born, vip, tags, address, balance)
@@ -64,58 +116,20 @@ var shopRows = []string{
 	   CASE i % 3 WHEN 0 THEN '{}' WHEN 1 THEN ARRAY['new', NULL, 'a "b"'] ELSE ARRAY['x,y', '', 'café'] END,
 	   CASE WHEN i % 5 > 0 THEN jsonb_build_object('city', 'City ' || i % 90, 'zip', lpad((i % 99999)::text, 5, '0'), 'geo', ARRAY[i / 7.0, -i]) END,
 	   round((i * 37 % 100000) / 100.0 - 200, 2)
-	 FROM generate_series(1, $1::int) i`,
+	 FROM generate_series(1, {n}) i`,
 	`INSERT INTO products (sku, name, price, weight, stock, notes, picture, attributes)
 	 SELECT 'SKU-' || lpad(i::text, 5, '0'), 'Product ' || i, round((i * 91 % 50000) / 100.0, 2), CASE WHEN i % 4 > 0 THEN i / 3.0 END, 1000,
 	   CASE i % 3 WHEN 0 THEN NULL WHEN 1 THEN 'short' ELSE (SELECT string_agg(md5(i || '-' || n), '') FROM generate_series(1, 80 + i % 100) n) END,
 	   CASE WHEN i % 2 = 0 THEN decode(md5(i::text) || '00ff', 'hex') END, jsonb_build_object('color', i % 9, 'n', 1.50)
-	 FROM generate_series(1, greatest(10, $1::int * 3 / 10)) i`,
+	 FROM generate_series(1, greatest(10, {n} * 3 / 10)) i`,
 	`INSERT INTO orders (id, customer_id, status, total, placed_at, sent_at, wanted_at, note)
-	 SELECT md5('order' || i)::uuid, 1 + i % $1::int, (ARRAY['new', 'paid', 'packed', 'sent'])[1 + i % 4]::order_status, round(i % 900 * 1.13, 2),
+	 SELECT md5('order' || i)::uuid, 1 + i % {n}, (ARRAY['new', 'paid', 'packed', 'sent'])[1 + i % 4]::order_status, round(i % 900 * 1.13, 2),
 	   timestamptz '2026-01-01 00:00:00.000001+00' + i * interval '11 minutes 7.123456 seconds',
 	   CASE WHEN i % 4 = 3 THEN timestamptz '2026-06-01 12:00+00' + i * interval '1 second' END, CASE WHEN i % 3 = 0 THEN time '08:30' END,
 	   CASE WHEN i % 6 = 0 THEN E'ring twice\nthen wait – ' || i END
-	 FROM generate_series(1, $1::int * 3 / 2) i`,
+	 FROM generate_series(1, {n} * 3 / 2) i`,
 	`INSERT INTO order_lines (order_id, line, sku, quantity, price, discount)
 	 SELECT md5('order' || (1 + i / 2))::uuid, 1 + i % 2, 'SKU-' || lpad((1 + i % 10)::text, 5, '0'), 1 + i % 5, round(i % 700 * 0.77, 2),
 	   CASE WHEN i % 4 = 0 THEN 0.1 * (i % 5) END
-	 FROM generate_series(0, $1::int * 3 / 2 * 2 - 1) i`,
-}
-
-// makeShop makes and fills the tables and returns the number of rows: about
-// 5,800, or a third of bound when that is less.
-func makeShop(ctx context.Context, url string, bound int64) (rows int64, err error) {
-	customers := int64(1000)
-	if bound > 0 {
-		customers = min(customers, max(20, bound*10/58/3))
-	}
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return 0, fmt.Errorf("make shop: %w", err)
-	}
-	defer conn.Close(context.WithoutCancel(ctx)) // nothing is open
-	if _, err := conn.Exec(ctx, shopTables); err != nil {
-		return 0, fmt.Errorf("make shop: %w", err)
-	}
-	for _, sql := range shopRows {
-		tag, err := conn.Exec(ctx, sql, customers)
-		if err != nil {
-			return 0, fmt.Errorf("fill shop: %w", err)
-		}
-		rows += tag.RowsAffected()
-	}
-	return rows, nil
-}
-
-// execute1 runs one statement on a connection of its own.
-func execute1(ctx context.Context, url, sql string) error {
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	defer conn.Close(context.WithoutCancel(ctx)) // nothing is open
-	if _, err := conn.Exec(ctx, sql); err != nil {
-		return fmt.Errorf("%s: %w", sql, err)
-	}
-	return nil
+	 FROM generate_series(0, {n} * 3 / 2 * 2 - 1) i`,
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"cdc/embedded"
+	"cdc/internal/services"
 	"cdc/internal/servicetest"
 )
 
@@ -37,38 +41,62 @@ func (b *buffer) String() string {
 
 // TestDemo runs the command as the README says it, only shorter.
 func TestDemo(t *testing.T) {
+	for _, c := range []struct{ source, variable, version, look, tail string }{
+		{"postgres", "", "", "psql 'postgres://", "tail public.orders"},
+		{"mysql", embedded.EnvMySQLServer, services.MySQL9, "  mysql --host=127.0.0.1", "tail shop.orders"},
+		{"mariadb", embedded.EnvMariaDBServer, services.MariaDB118, "  mariadb --host=127.0.0.1", "tail shop.orders"},
+	} {
+		t.Run(c.source, func(t *testing.T) {
+			t.Setenv("TMPDIR", t.TempDir())
+			args := []string{"demo", "--duration", "3s", "--json"}
+			if c.variable != "" {
+				t.Setenv(c.variable, servicetest.MySQLProgram(t, c.version))
+				args = append(args, "--source", c.source)
+			}
+			var stdout, stderr buffer
+			if code := execute(&app{ctx: t.Context(), stdout: &stdout, stderr: &stderr}, args); code != exitOK {
+				t.Fatalf("exit code %d\n%s\n%s", code, &stdout, &stderr)
+			}
+			lines := strings.Split(strings.TrimSpace(stdout.String()), "\n")
+			if len(lines) != 1 {
+				t.Errorf("standard output has %d lines, want the JSON alone:\n%s", len(lines), &stdout)
+			}
+			var fields map[string]float64
+			if err := json.Unmarshal([]byte(lines[len(lines)-1]), &fields); err != nil {
+				t.Fatal(err)
+			}
+			names := slices.Sorted(maps.Keys(fields))
+			want := []string{"different", "extra", "latency_ms_p50", "latency_ms_p99", "missing", "records_published", "rows_applied", "rows_committed"}
+			if diff := cmp.Diff(want, names); diff != "" {
+				t.Errorf("fields (-want +got):\n%s", diff)
+			}
+			if fields["missing"]+fields["different"]+fields["extra"] != 0 {
+				t.Errorf("the target differs: %v", fields)
+			}
+			if fields["rows_committed"] < 6000 || fields["records_published"] < fields["rows_committed"] || fields["rows_applied"] != fields["records_published"] {
+				t.Errorf("counts do not fit together: %v", fields)
+			}
+			if p50, p99 := fields["latency_ms_p50"], fields["latency_ms_p99"]; p50 <= 0 || p99 < p50 {
+				t.Errorf("latency %v, %v", p50, p99)
+			}
+			for _, part := range []string{c.look, c.tail, "committed", "The target equals the source"} {
+				if !strings.Contains(stderr.String(), part) {
+					t.Errorf("standard error lacks %q:\n%s", part, &stderr)
+				}
+			}
+		})
+	}
+}
+
+// TestDemoWithoutServer: what is missing is said, with the way out.
+func TestDemoWithoutServer(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv(embedded.EnvMySQLServer, filepath.Join(t.TempDir(), "mysqld"))
 	var stdout, stderr buffer
-	if code := execute(&app{ctx: t.Context(), stdout: &stdout, stderr: &stderr}, []string{"demo", "--duration", "3s", "--json"}); code != exitOK {
-		t.Fatalf("exit code %d\n%s\n%s", code, &stdout, &stderr)
+	if code := execute(&app{ctx: t.Context(), stdout: &stdout, stderr: &stderr}, []string{"demo", "--source", "mysql"}); code == exitOK {
+		t.Error("exit code 0")
 	}
-	lines := strings.Split(strings.TrimSpace(stdout.String()), "\n")
-	if len(lines) != 1 {
-		t.Errorf("standard output has %d lines, want the JSON alone:\n%s", len(lines), &stdout)
-	}
-	var fields map[string]float64
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &fields); err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for name := range fields {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	want := []string{"different", "extra", "latency_ms_p50", "latency_ms_p99", "missing", "records_published", "rows_applied", "rows_committed"}
-	if diff := cmp.Diff(want, names); diff != "" {
-		t.Errorf("fields (-want +got):\n%s", diff)
-	}
-	if fields["missing"]+fields["different"]+fields["extra"] != 0 {
-		t.Errorf("the target differs: %v", fields)
-	}
-	if fields["rows_committed"] < 6000 || fields["records_published"] < fields["rows_committed"] || fields["rows_applied"] != fields["records_published"] {
-		t.Errorf("counts do not fit together: %v", fields)
-	}
-	if p50, p99 := fields["latency_ms_p50"], fields["latency_ms_p99"]; p50 <= 0 || p99 < p50 {
-		t.Errorf("latency %v, %v", p50, p99)
-	}
-	for _, part := range []string{"psql 'postgres://", "tail public.orders", "committed", "The target equals the source"} {
+	for _, part := range []string{"find the server program of MySQL", embedded.EnvMySQLServer, "without --source"} {
 		if !strings.Contains(stderr.String(), part) {
 			t.Errorf("standard error lacks %q:\n%s", part, &stderr)
 		}
@@ -116,18 +144,18 @@ func within(t *testing.T, limit time.Duration, holds func() bool) {
 func TestCompareShops(t *testing.T) {
 	source, target := servicetest.Postgres(t), servicetest.Postgres(t)
 	for _, url := range []string{source, target} {
-		if _, err := makeShop(t.Context(), url, 1); err != nil {
+		if _, err := postgresShop.makeShop(t.Context(), url, 1); err != nil {
 			t.Fatal(err)
 		}
 		for _, table := range []string{"customers", "products"} {
-			if err := execute1(t.Context(), url, "UPDATE "+table+" SET changed_at = '2026-01-01'"); err != nil {
+			if err := postgresShop.execute1(t.Context(), url, "UPDATE "+table+" SET changed_at = '2026-01-01'"); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	compare := func() *comparison {
 		t.Helper()
-		c, err := compareShops(t.Context(), source, target)
+		c, err := compareShops(t.Context(), &postgresShop, source, target)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"cdc/kafka"
@@ -18,39 +17,40 @@ import (
 )
 
 // watch is a consumer beside the sink: it measures when changes arrive, and
-// finds the marks that say how far the sink must come.
+// knows the last records, which say how far the sink must come.
 type watch struct {
 	client *kgo.Client
+	topics []string
 	done   chan struct{}
 
 	mu      sync.Mutex
 	since   int64 // commits from then on are measured: microseconds since 1970; 0: none yet
 	latency histogram
-	mark    string           // a transaction's id
-	marks   map[string]int64 // by topic: the offset of that transaction's record
+	mark    string            // the last transaction's name
+	last    map[string]placed // by topic
+	first   chan struct{}     // closed when a record has come
+	begun   bool
 }
 
-func demoTopics() []string {
-	topics := make([]string, len(demoTables))
-	for i, t := range demoTables {
-		topics[i] = "public." + t
-	}
-	return topics
+// placed is a record: the transaction it is of, and its offset.
+type placed struct {
+	tx     string
+	offset int64
 }
 
-func startWatch(k kafka.Config) (*watch, error) {
+func startWatch(k kafka.Config, topics []string) (*watch, error) {
 	k.ClientID = "cdc-demo"
 	opts, err := k.Opts()
 	if err != nil {
 		return nil, err
 	}
 	// The topics come to be a moment later: look for them often.
-	client, err := kgo.NewClient(append(opts, kgo.ConsumeTopics(demoTopics()...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+	client, err := kgo.NewClient(append(opts, kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.MetadataMinAge(100*time.Millisecond), kgo.MetadataMaxAge(500*time.Millisecond), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
 	if err != nil {
 		return nil, err
 	}
-	w := &watch{client: client, done: make(chan struct{}), marks: map[string]int64{}}
+	w := &watch{client: client, topics: topics, done: make(chan struct{}), last: map[string]placed{}, first: make(chan struct{})}
 	go func() {
 		defer close(w.done)
 		for {
@@ -84,6 +84,10 @@ func (w *watch) take(fetches kgo.Fetches, now int64) {
 				tx = string(h.Value)
 			}
 		}
+		if w.last[r.Topic] = (placed{tx, r.Offset}); !w.begun {
+			w.begun = true
+			close(w.first)
+		}
 		if tx == "" {
 			return // of the snapshot
 		}
@@ -92,9 +96,6 @@ func (w *watch) take(fetches kgo.Fetches, now int64) {
 		}
 		if committed >= w.since {
 			w.latency.add(now - committed)
-		}
-		if tx == w.mark {
-			w.marks[r.Topic] = r.Offset
 		}
 	})
 }
@@ -122,7 +123,7 @@ func (d *demo) settle(ctx context.Context, w *watch, l *load) error {
 	defer tick.Stop()
 	left := "nothing is known of it"
 	for {
-		next, err := target.Offsets(ctx, demoGroup, demoTopics())
+		next, err := target.Offsets(ctx, demoGroup, w.topics)
 		if err == nil {
 			if left = w.left(next); left == "" {
 				return nil
@@ -143,13 +144,12 @@ func (d *demo) settle(ctx context.Context, w *watch, l *load) error {
 func (w *watch) left(next map[string]map[int32]int64) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, topic := range demoTopics() {
-		mark, seen := w.marks[topic]
-		switch {
-		case !seen:
+	for _, topic := range w.topics {
+		switch last := w.last[topic]; {
+		case last.tx != w.mark:
 			return fmt.Sprintf("the last change of %s is not in its topic", topic)
-		case next[topic][0] <= mark:
-			return fmt.Sprintf("of %s it has applied up to offset %d, and the last change stands at %d", topic, next[topic][0], mark)
+		case next[topic][0] <= last.offset:
+			return fmt.Sprintf("of %s it has applied up to offset %d, and the last change stands at %d", topic, next[topic][0], last.offset)
 		}
 	}
 	return ""
@@ -157,21 +157,25 @@ func (w *watch) left(next map[string]map[int32]int64) string {
 
 // leaveMark commits the last transaction.
 func (d *demo) leaveMark(ctx context.Context, w *watch, l *load) error {
-	conn, err := pgx.Connect(ctx, d.source.URL(demoSource))
+	conn, err := d.shop.connect(ctx, d.sourceURL)
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) // nothing is open
-	tx, err := conn.Begin(ctx)
+	defer conn.close()
+	if d.shop.markBegin != "" {
+		if _, err := conn.ExecContext(ctx, d.shop.markBegin); err != nil {
+			return err
+		}
+	}
+	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback(ctx) // after a commit it does nothing
+	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing
 	s := &steps{ctx: ctx, tx: tx}
-	s.do(`UPDATE customers SET changed_at = clock_timestamp() WHERE id = (SELECT id FROM customers ORDER BY id LIMIT 1)`)
-	s.do(`UPDATE products SET changed_at = clock_timestamp() WHERE sku = (SELECT sku FROM products LIMIT 1)`)
-	s.do(`UPDATE orders SET placed_at = clock_timestamp() WHERE id = (SELECT id FROM orders LIMIT 1)`)
-	s.do(`UPDATE order_lines SET quantity = quantity + 1 WHERE (order_id, line) = (SELECT order_id, line FROM order_lines LIMIT 1)`)
+	for _, sql := range d.shop.marks {
+		s.do(sql)
+	}
 	if s.err == nil && s.rows != int64(len(demoTables)) {
 		s.err = errors.New("mark the end: a table is empty")
 	}
@@ -179,15 +183,22 @@ func (d *demo) leaveMark(ctx context.Context, w *watch, l *load) error {
 		return s.err
 	}
 	var id string
-	if err := tx.QueryRow(ctx, `SELECT pg_current_xact_id()::text`).Scan(&id); err != nil {
+	if d.shop.markInside != "" {
+		if err := tx.QueryRowContext(ctx, d.shop.markInside).Scan(&id); err != nil {
+			return err
+		}
+	}
+	if err := tx.Commit(); err != nil {
 		return err
+	}
+	if d.shop.markAfter != "" {
+		if err := conn.QueryRowContext(ctx, d.shop.markAfter).Scan(&id); err != nil {
+			return err
+		}
 	}
 	w.mu.Lock()
 	w.mark = id
 	w.mu.Unlock()
-	if err := tx.Commit(ctx); err != nil {
-		return err
-	}
 	l.rows.Add(s.rows)
 	return nil
 }
