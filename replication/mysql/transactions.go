@@ -1,0 +1,163 @@
+package mysql
+
+import (
+	"errors"
+
+	gorepl "github.com/go-mysql-org/go-mysql/replication"
+)
+
+// transaction is the one that is being read.
+type transaction struct {
+	open   bool // a GTID has come, its end has not
+	begun  bool // it is more than one statement
+	rows   bool // changes of captured tables have come
+	xa     bool
+	id     txID
+	time   int64 // of its commit, microseconds since 1970 UTC
+	index  uint64
+	pass   uint64 // changes to pass over: they were handed out already
+	serial uint64
+	sum    uint32 // eventSum of its begin; 0 when it is not known where it stands
+}
+
+// transactionBegins reads the event that begins a transaction.
+func (r *reader) transactionBegins(h header, body []byte, start uint64) (err error) {
+	switch h.kind {
+	case gorepl.GTID_TAGGED_LOG_EVENT:
+		err = r.gtidTagged(body, start)
+	case gorepl.MARIADB_GTID_EVENT:
+		err = r.gtidMaria(h, body, start)
+	default:
+		err = r.gtid(h, body, start)
+	}
+	if err == nil && h.end != 0 {
+		r.tx.sum = eventSum(h, body)
+	}
+	return err
+}
+
+// gtid reads what begins every transaction of MySQL: MySQL source, "Gtid_event".
+func (r *reader) gtid(h header, body []byte, start uint64) error {
+	c := cursor{B: body}
+	c.U8() // flags
+	var id txID
+	copy(id.source.sid[:], c.Bytes(16))
+	id.gno = int64(c.LE64())
+	committed := int64(h.time) * 1e6
+	if len(c.B) >= 17+7 && c.U8() == 2 { // logical clock, then the commit's time
+		c.LE64()
+		c.LE64()
+		if t := c.LE(7); t != 0 {
+			committed = int64(t & (1<<55 - 1))
+		}
+	}
+	if c.Err != nil {
+		return c.Err
+	}
+	return r.begin(id, committed, start)
+}
+
+// gtidTagged reads the same of a GTID with a tag, for which MySQL has another
+// encoding.
+func (r *reader) gtidTagged(body []byte, start uint64) (err error) {
+	defer func() {
+		if recover() != nil { // the library's decoder is not made for bad input
+			err = errShort
+		}
+	}()
+	var e gorepl.GtidTaggedLogEvent
+	if err := e.Decode(body); err != nil {
+		return err
+	}
+	id := txID{source: gtidSource{tag: e.Tag.String()}, gno: e.GNO}
+	copy(id.source.sid[:], e.SID)
+	return r.begin(id, int64(e.ImmediateCommitTimestamp), start)
+}
+
+// gtidMaria reads what begins every transaction of MariaDB: MariaDB source,
+// "Gtid_log_event".
+func (r *reader) gtidMaria(h header, body []byte, start uint64) error {
+	const (
+		standalone = 1
+		preparedXA = 64
+	)
+	c := cursor{B: body}
+	id := txID{maria: mariaGTID{server: h.server}}
+	id.maria.seq = c.LE64()
+	id.domain = c.LE32()
+	flags := c.U8()
+	if c.Err != nil {
+		return c.Err
+	}
+	if err := r.begin(id, int64(h.time)*1e6, start); err != nil {
+		return err
+	}
+	r.tx.begun = flags&standalone == 0
+	r.tx.xa = flags&preparedXA != 0
+	return nil
+}
+
+// begin opens a transaction.
+func (r *reader) begin(id txID, committed int64, start uint64) error {
+	if r.tx.open {
+		return errors.New("a transaction begins inside of another")
+	}
+	id.form, id.file, id.offset = r.done.form, r.file, start
+	if id.form != placeGTID {
+		id.source, id.gno = gtidSource{}, 0
+	}
+	if id.form != placeMaria {
+		id.maria, id.domain = mariaGTID{}, 0
+	}
+	if id.form == placeGTID && id.gno == 0 {
+		return refuse("the log holds a transaction without a GTID, though gtid_mode is ON", "let gtid_mode be ON on every server that this one replicates from, then begin again with a new snapshot: cdc drop", nil)
+	}
+	r.serial++
+	r.tx = transaction{open: true, id: id, time: committed, serial: r.serial}
+	if r.resume.count > 0 && sameTx(&id, &r.resume.id) {
+		r.tx.pass = r.resume.count
+		r.resume.count, r.resume.id = 0, txID{}
+	}
+	return nil
+}
+
+// sameTx reports whether two ids name one transaction, on whatever server.
+func sameTx(a, b *txID) bool {
+	if a.form != b.form {
+		return false
+	}
+	switch a.form {
+	case placeGTID:
+		return a.source == b.source && a.gno == b.gno
+	case placeMaria:
+		return a.domain == b.domain && a.maria == b.maria
+	default:
+		return a.file == b.file && a.offset == b.offset
+	}
+}
+
+// commit ends the transaction: what comes next is a boundary.
+func (r *reader) commit() error {
+	if !r.tx.open {
+		return nil // of a log that was joined in the middle: nothing of it was read
+	}
+	switch r.done.form {
+	case placeGTID:
+		r.done.mysql.add(r.tx.id.source, r.tx.id.gno)
+	case placeMaria:
+		r.done.maria[r.tx.id.domain] = r.tx.id.maria
+	case placeFile:
+		// A place beyond 4 GiB cannot be asked for: the next file begins a boundary.
+		if r.offset <= 0xffffffff {
+			r.done.file, r.done.offset = r.file, r.offset
+		}
+	}
+	// What lies beyond 4 GiB cannot be asked for.
+	if id := &r.tx.id; r.tx.sum != 0 && r.server != "" && id.offset <= 0xffffffff {
+		r.done.seen = witness{server: r.server, file: id.file, offset: id.offset, sum: r.tx.sum}
+	}
+	r.tx = transaction{}
+	clear(r.tables)
+	r.bound()
+	return nil
+}
