@@ -145,6 +145,8 @@ func TestCheck(t *testing.T) {
 	}{
 		{"a table that is not there", w.config(t, []string{"orders", "missing"}, ""), []string{"public.missing"}},
 		{"a table without a key", w.config(t, []string{"keyless"}, ""), []string{"keyless", "to mend it"}},
+		{"a slip of the pen in exclude", w.config(t, []string{"orders\nexclude: [cardnumber]"}, ""), []string{`no column "cardnumber", which its setting exclude names`, "name one of its columns: id"}},
+		{"an outbox without its columns", w.config(t, []string{"orders"}, "outbox:\n  - table: public.keyless\n"), []string{"outbox table public.keyless has no column", "choose the preset that fits the table"}},
 		{"a weak user", weak.config(t, []string{"orders"}, ""), []string{"REPLICATION", "GRANT SELECT"}},
 		{"no Kafka", nowhere.config(t, []string{"orders"}, ""), []string{nowhere.brokers[0]}},
 		{"no registry", noRegistry.config(t, []string{"orders"}, ""), []string{noRegistry.registry}},

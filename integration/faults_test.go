@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -123,6 +124,26 @@ func TestRestarts(t *testing.T) {
 	} else {
 		t.Logf("%d transactions, %d replays", l.history.begun.Load(), replays)
 	}
+	capture.stop(t)
+
+	// A start waits for a database that is down, as a run does.
+	source.Close(context.Background())
+	if err := postgres.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	capture = start(t, binary, "capture", "--config", w.config(t, []string{"kv"}, ""))
+	eventually(t, time.Minute, "the capture waits for the database", func() error {
+		if !strings.Contains(capture.output(), "the database cannot be captured yet, trying again") {
+			return errors.New("it does not say so")
+		}
+		return nil
+	}, capture)
+	if _, err := postgres.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	source = connect(t, w.source)
+	exec1(t, source, `UPDATE kv SET late = 'touched'`)
+	eventually(t, time.Minute, "the capture goes on", func() error { return same(t.Context(), source, target, "kv") }, capture, sink)
 	sink.stop(t)
 	capture.stop(t)
 }

@@ -62,6 +62,13 @@ func selectColumns(t *replication.Table, cfg *TableConfig, hidden []string, keys
 	return specs, nil
 }
 
+// VerifyColumns refuses settings of a table that name columns which it does not
+// have, or leave none, before a row of it has come.
+func VerifyColumns(cfg TableConfig, t *replication.Table) error {
+	_, err := selectColumns(t, &cfg, nil, nil, true)
+	return err
+}
+
 // known refuses a setting that names a column which the table does not have.
 func known(t *replication.Table, setting string, names []string) error {
 	for _, name := range names {

@@ -15,6 +15,7 @@ import (
 	"cdc/outbox/route"
 	"cdc/pipeline"
 	"cdc/producer"
+	"cdc/replication"
 	"cdc/sink"
 )
 
@@ -71,7 +72,7 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 	if err != nil {
 		return stopped(ctx, fmt.Errorf("load the checkpoint: %w", err))
 	}
-	source, err := s.Database.open(ctx, from, checkpoints.Load)
+	source, err := openSource(ctx, s, from, checkpoints.Load, watch)
 	if err != nil {
 		return stopped(ctx, err)
 	}
@@ -108,6 +109,24 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 		return health{Live: h.Live, Ready: h.Ready, State: strings.Join(append([]string{state}, uncleaned()...), "; ")}
 	})
 	return p.Run(ctx) // closes the source
+}
+
+// openSource opens the source, and waits for a database that does not answer as
+// it would in the middle of a run.
+func openSource(ctx context.Context, s captureSetup, from replication.Position, reload func(context.Context) (replication.Position, error), watch func(func() health)) (source, error) {
+	for wait := 500 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
+		opened, err := s.Database.open(ctx, from, reload)
+		if err == nil || ctx.Err() != nil || !s.Database.transient(err) {
+			return opened, err
+		}
+		s.Logger.Warn("the database cannot be captured yet, trying again", "error", err, "wait", wait)
+		watch(startState{name: "waiting for the database"}.health)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 func producerTopics(topics []mapping.Topic) []producer.Topic {

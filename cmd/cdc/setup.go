@@ -106,6 +106,10 @@ func (s *setup) source() postgres.Config {
 		p.Messages = append(p.Messages, e.Messages...)
 	}
 	s.captureOutboxes(&p)
+	verify := s.verify()
+	for i := range p.Tables {
+		p.Tables[i].Verify = verify(p.Tables[i].Schema, p.Tables[i].Name)
+	}
 	return p
 }
 

@@ -14,6 +14,8 @@ import (
 type database struct {
 	// open opens the source at a saved position; reload loads that once more.
 	open func(ctx context.Context, from replication.Position, reload func(context.Context) (replication.Position, error)) (source, error)
+	// transient reports whether an error of open may go away by itself.
+	transient func(error) bool
 	// check compares with the saved position, which may not be known.
 	check func(ctx context.Context, from replication.Position, known bool) []replication.Finding
 	// drop removes what the capture has made in the database, and says what, and
@@ -54,6 +56,7 @@ func postgresDatabase(c postgres.Config) database {
 			s, err := postgres.Open(ctx, c)
 			return postgresSource{s}, err
 		},
+		transient: postgres.Transient,
 		check: func(ctx context.Context, from replication.Position, known bool) []replication.Finding {
 			c.From, c.FromUnknown = from, !known
 			return postgres.Check(ctx, c)
@@ -76,6 +79,7 @@ func mysqlDatabase(c mysql.Config) database {
 			s, err := mysql.Open(ctx, c)
 			return mysqlSource{s}, err
 		},
+		transient: mysql.Transient,
 		check: func(ctx context.Context, from replication.Position, _ bool) []replication.Finding {
 			c.From = from
 			return mysql.Check(ctx, c)

@@ -33,6 +33,17 @@ type extraHeader struct {
 	column int
 }
 
+// Verify refuses a table that has not the columns which o's configuration
+// needs, before a row of it has come.
+func Verify(o Outbox, t *replication.Table) error {
+	b, err := o.compile()
+	if err != nil {
+		return err
+	}
+	_, err = compilePlan(b, t)
+	return err
+}
+
 // compilePlan finds the columns. The error is a *replication.Refusal.
 func compilePlan(b *box, t *replication.Table) (*plan, error) {
 	p := &plan{box: b, table: t, traceState: -1}

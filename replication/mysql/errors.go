@@ -34,6 +34,10 @@ const (
 	codeTableChanged       = 1412
 )
 
+// Transient reports whether an error of Open may go away by itself, so that
+// opening again makes sense: nobody answers, or the server starts or stops.
+func Transient(err error) bool { return transient(err) }
+
 // transient reports whether err may go away by itself, so that trying again
 // makes sense. Whatever it does not know is permanent, and so are the ends of
 // contexts: those are the caller's wish.

@@ -47,6 +47,11 @@ type TableConfig struct {
 	// AsText names columns whose values travel as the text that PostgreSQL
 	// prints, whatever their type.
 	AsText []string
+	// Verify looks at the table as it is at the start, where no older rows of it
+	// are to come, and in Check: a *replication.Refusal says what the rest of the
+	// configuration expects of it in vain. nil expects nothing. Where older rows
+	// may come it only warns.
+	Verify func(*replication.Table) error
 }
 
 func (t TableConfig) String() string { return t.Schema + "." + t.Name }

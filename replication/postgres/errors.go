@@ -46,6 +46,10 @@ func asRefusal(err error) (*replication.Refusal, bool) {
 	return errors.AsType[*replication.Refusal](err)
 }
 
+// Transient reports whether an error of Open may go away by itself, so that
+// opening again makes sense: nobody answers, or the server starts or stops.
+func Transient(err error) bool { return transient(err) }
+
 // transient reports whether err may go away by itself, so that trying again
 // makes sense: a connection cut or refused, a server that starts, stops or has
 // no room, a lock or a serialization lost. Whatever it does not know is

@@ -97,6 +97,9 @@ func (i *inspection) inspectTables(ctx context.Context, cat *catalog) error {
 			}
 		}
 		i.judgeTable(t)
+		if err := i.verifyTable(ctx, cat, t); err != nil {
+			return err
+		}
 	}
 	for n := range i.tables {
 		for m := range i.tables {
@@ -108,6 +111,36 @@ func (i *inspection) inspectTables(ctx context.Context, cat *catalog) error {
 			}
 		}
 	}
+	return nil
+}
+
+// verifyTable asks what the rest of the configuration has to say of a table.
+func (i *inspection) verifyTable(ctx context.Context, cat *catalog, t *tableState) error {
+	if t.Verify == nil {
+		return nil
+	}
+	now := &replication.Table{Schema: t.Schema, Name: t.Name}
+	for _, c := range t.info.Columns {
+		if c.Generated && !(c.Stored && i.server.Version >= generatedVersion) {
+			continue // never published
+		}
+		col, err := cat.column(ctx, c.TypeOID, c.Typmod, c.Dims)
+		if err != nil {
+			return fmt.Errorf("look up table %s: column %q: %w", t, c.Name, err)
+		}
+		col.Name = c.Name
+		now.Columns = append(now.Columns, col)
+	}
+	err := t.Verify(now)
+	r, refused := errors.AsType[*replication.Refusal](err)
+	if !refused {
+		return err
+	}
+	level := replication.LevelError
+	if i.from != nil || i.cfg.FromUnknown { // rows of before, which still had the column, may be read again
+		level = replication.LevelWarning
+	}
+	i.add(level, "table "+t.String(), r.Problem, r.Remedy)
 	return nil
 }
 
