@@ -1,17 +1,22 @@
 package integration
 
 import (
+	"bytes"
 	"context"
+	"database/sql"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
+	_ "github.com/go-sql-driver/mysql"
 	"github.com/google/go-cmp/cmp"
 
 	"cdc/internal/services"
 	"cdc/internal/servicetest"
+	"cdc/outbox"
 )
 
 // database is the name of a MySQL side's database.
@@ -85,6 +90,7 @@ func TestOutboxMySQL(t *testing.T) {
 			}
 			source.exec(t, fmt.Sprintf("CALL outbox_publish('%s', 'procedure', '{\"n\": 4}', '{\"h\": \"ü\"}')", events))
 			want = append(want, `procedure {"n": 4} ü`)
+			want = append(want, writeByGo(t, source.url, db+".outbox", events)...)
 			w.arrived(t, admin, len(want)+1, []string{events, raw}, capture)
 			capture.stop(t)
 
@@ -103,9 +109,16 @@ func TestOutboxMySQL(t *testing.T) {
 					value = "<null>"
 				}
 				for _, h := range r.Headers {
-					if h.Key == "h" {
+					switch h.Key {
+					case "h":
 						header = string(h.Value)
+					case "traceparent", "tracestate":
+						header += " " + string(h.Value)
 					}
+				}
+				var compact bytes.Buffer // each server has its own spaces
+				if string(r.Key) == "go" && json.Compact(&compact, r.Value) == nil {
+					value = compact.String()
 				}
 				got = append(got, fmt.Sprintf("%s %s %s", r.Key, value, header))
 			}
@@ -118,6 +131,50 @@ func TestOutboxMySQL(t *testing.T) {
 		})
 	}
 }
+
+// writeByGo writes messages as an application in Go does, in transactions of
+// database/sql by the usual driver, and returns what is to be published.
+func writeByGo(t *testing.T, address, table, topic string) []string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := u.User.Password()
+	db, err := sql.Open("mysql", fmt.Sprintf("%s:%s@tcp(%s)%s", u.User.Username(), password, u.Host, u.Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	w := outbox.Writer{Dialect: outbox.MySQL, Table: table}
+	type event struct {
+		N    int    `json:"n"`
+		Text string `json:"text"`
+	}
+	for n, end := range []func(*sql.Tx) error{(*sql.Tx).Commit, (*sql.Tx).Rollback, (*sql.Tx).Commit} {
+		tx, err := db.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = w.Write(t.Context(), tx,
+			outbox.Message{Topic: topic, Key: "go", Payload: event{n, "it's \\ \"💶\""}, Headers: map[string]string{"h": "ü'\\"}},
+			outbox.Message{Topic: topic, Key: "go", PartitionKey: "go", TraceParent: traceParent, TraceState: "a=b"},
+			outbox.Message{Topic: topic, Key: "go", Payload: json.RawMessage(`["raw", null, 1.5]`)})
+		if err == nil {
+			err = end(tx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var want []string
+	for _, n := range []int{0, 2} {
+		want = append(want, fmt.Sprintf(`go {"n":%d,"text":"it's \\ \"💶\""} ü'\`, n), "go <null>  "+traceParent+" a=b", `go ["raw",null,1.5] `)
+	}
+	return want
+}
+
+const traceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 type mysqlSession struct{ *session }
 

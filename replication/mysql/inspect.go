@@ -188,7 +188,7 @@ func (i *inspection) inspectTable(ctx context.Context, s *session, charsets *cha
 		i.add(replication.LevelWarning, subject, fmt.Sprintf("table %s has no primary key: its records have no key", t),
 			"ALTER TABLE "+quoteTable(t.Schema, t.Name)+" ADD PRIMARY KEY (…), or name a key in the configuration")
 	}
-	if !slices.Contains([]string{"InnoDB", "ROCKSDB"}, info.engine) {
+	if !slices.Contains([]string{"InnoDB", "ROCKSDB", "BLACKHOLE"}, info.engine) {
 		i.add(replication.LevelWarning, subject, fmt.Sprintf("table %s is of the engine %s, which has no transactions: its snapshot is not of one moment, and changes of that time may come twice", t, info.engine),
 			"ALTER TABLE "+quoteTable(t.Schema, t.Name)+" ENGINE = InnoDB")
 	}
