@@ -8,10 +8,8 @@ import (
 
 	"cdc/replication"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
-
-// maxBadRows bounds how many refused rows one Apply looks for.
-const maxBadRows = 1000
 
 // Apply implements sink.Writer. When the database refuses rows it returns
 // sink.RowErrors with all of them it found, up to a bound.
@@ -59,7 +57,7 @@ func (w *Writer) transact(ctx context.Context, group string, offsets []sink.Offs
 					}
 				}
 				return err
-			case isRowErrors(err):
+			case apply.IsRowErrors(err):
 				return err
 			case errors.Is(err, errNull) && !careful:
 				nullable++
@@ -67,7 +65,7 @@ func (w *Writer) transact(ctx context.Context, group string, offsets []sink.Offs
 				if e != nil {
 					return e
 				}
-				if careful = !done || nullable > maxBadRows; done {
+				if careful = !done || nullable > apply.MaxBadRows; done {
 					w.forget(tables)
 				}
 			case transient(err):
@@ -152,48 +150,23 @@ func (w *Writer) applyRows(ctx context.Context, t *tx, table int, r *sink.Rows) 
 	if p == nil {
 		return nil // keys only, and there is no table
 	}
-	p.split(r.Rows)
-	l := loader{w: w, p: p, t: t, table: table, rows: r}
-	if len(p.deletes) > 0 {
-		if err := l.run(ctx, load{verb: remove, idx: p.deletes, cols: p.keyColumns()}); err != nil {
+	p.Sort(r.Rows, p.fields, false)
+	l := newLoader(w, p, t, table, r)
+	if len(p.Deletes) > 0 {
+		if err := l.run(ctx, p.Deletes, load{verb: remove, cols: p.keyColumns()}); err != nil {
 			return err
 		}
 	}
-	if len(p.upserts) > 0 {
-		if err := l.run(ctx, load{verb: upsert, idx: p.upserts, cols: p.cols}); err != nil {
+	if len(p.Upserts) > 0 {
+		if err := l.run(ctx, p.Upserts, load{verb: upsert, cols: p.cols}); err != nil {
 			return err
 		}
 	}
-	for set, idx := range p.partial {
-		cols := p.pick(func(c *column) bool { return set[c.field] == 1 })
-		if err := l.run(ctx, load{verb: merge, idx: idx, cols: cols}); err != nil {
+	for set, idx := range p.Partial {
+		cols := apply.Pick(p.cols, func(c *column) bool { return set[c.field] == 1 })
+		if err := l.run(ctx, idx, load{verb: merge, cols: cols}); err != nil {
 			return err
 		}
 	}
 	return l.settle(ctx)
-}
-
-// split sorts the rows into the plan's scratch lists.
-func (p *plan) split(rows []sink.Row) {
-	p.deletes, p.upserts = p.deletes[:0], p.upserts[:0]
-	clear(p.partial)
-	for i := range rows {
-		r := &rows[i]
-		if r.Delete || r.Replace {
-			p.deletes = append(p.deletes, int32(i))
-		}
-		switch {
-		case r.Delete:
-		case p.hasUnchanged(r.Values):
-			set := make([]byte, len(r.Values))
-			for i := range p.cols {
-				if f := p.cols[i].field; !r.Values[f].IsUnchanged() {
-					set[f] = 1
-				}
-			}
-			p.partial[string(set)] = append(p.partial[string(set)], int32(i))
-		default:
-			p.upserts = append(p.upserts, int32(i))
-		}
-	}
 }

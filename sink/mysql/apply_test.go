@@ -9,6 +9,7 @@ import (
 	"cdc/internal/services"
 	"cdc/replication"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
 
 func TestRepeatedOffsetsAreFenced(t *testing.T) {
@@ -287,12 +288,12 @@ func TestColumnAddedToTheTargetIsFoundInTime(t *testing.T) {
 		s := shape(id(), note())
 		tg.apply(s, row(num(1), str("a")))
 		old := tg.w.plans[s]
-		old.made = old.made.Add(-2 * recheckMissing)
+		old.made = old.made.Add(-2 * apply.RecheckMissing)
 		tg.apply(s, row(num(1), str("a")))
 		if tg.w.plans[s] != old {
 			t.Error("the plan was made anew though nothing changed")
 		}
-		old.made = old.made.Add(-2 * recheckMissing)
+		old.made = old.made.Add(-2 * apply.RecheckMissing)
 		tg.exec("ALTER TABLE t ADD COLUMN note text")
 		tg.apply(s, row(num(1), str("a")))
 		if got := tg.dump("SELECT * FROM t"); got != "1|a" {

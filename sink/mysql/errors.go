@@ -13,7 +13,6 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"cdc/replication"
-	"cdc/sink"
 )
 
 // The server's error numbers that decide something (manual, "Server Error
@@ -178,9 +177,4 @@ func connectRemedy(err error, database string) string {
 		return "correct the sink's tls (ca), or the server's certificate"
 	}
 	return ""
-}
-
-func isRowErrors(err error) bool {
-	_, ok := errors.AsType[sink.RowErrors](err)
-	return ok
 }

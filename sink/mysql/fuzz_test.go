@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"cdc/replication"
+	"cdc/sink/apply"
 )
 
 // unquote reads a literal as the server's manual says, and reports how many
@@ -40,7 +41,7 @@ func FuzzQuoted(f *testing.F) {
 		if text, n := unquote(lit); n != len(lit) || !bytes.Equal(text, b) {
 			t.Errorf("%q became %s", b, lit)
 		}
-		tail := append(escapeTail(append([]byte("'"), b...), 1), '\'')
+		tail := append(apply.EscapeTail(append([]byte("'"), b...), 1, &special), '\'')
 		if !bytes.Equal(tail, lit) {
 			t.Errorf("%q became %s in place", b, tail)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"cdc/replication"
 	"cdc/replication/civil"
+	"cdc/sink/apply"
 )
 
 // The literals that stand in our statements (manual, section "Literal
@@ -174,7 +175,7 @@ func (c *column) appendTextual(dst []byte, v replication.Value) ([]byte, error) 
 		}
 		return dst, errBytes
 	case replication.KindTime:
-		if n := v.Int(); n < 0 || n > microsPerDay {
+		if n := v.Int(); n < 0 || n > apply.MicrosPerDay {
 			return dst, errMisfit
 		}
 	case replication.KindArray:
@@ -190,7 +191,7 @@ func (c *column) appendTextual(dst []byte, v replication.Value) ([]byte, error) 
 		return dst, err
 	}
 	if v.Kind() == replication.KindArray {
-		dst = escapeTail(dst, start)
+		dst = apply.EscapeTail(dst, start, &special)
 	}
 	return append(dst, '\''), nil
 }
@@ -268,8 +269,6 @@ func (c *column) appendVector(dst []byte, elems []replication.Value) ([]byte, er
 	return append(dst, '\''), nil
 }
 
-const microsPerDay = 24 * 60 * 60 * 1_000_000
-
 // appendClock appends a date, a time or a point in time in quotes.
 func (c *column) appendClock(dst []byte, v replication.Value) ([]byte, error) {
 	n := v.Int()
@@ -291,7 +290,7 @@ func (c *column) appendClock(dst []byte, v replication.Value) ([]byte, error) {
 		if c.class != classTime {
 			return dst, errMisfit
 		}
-		if n < 0 || n > microsPerDay {
+		if n < 0 || n > apply.MicrosPerDay {
 			return dst, errMisfit
 		}
 		if err := c.keeps(n); err != nil {
@@ -302,10 +301,7 @@ func (c *column) appendClock(dst []byte, v replication.Value) ([]byte, error) {
 		if n == replication.Infinity || n == replication.NegInfinity {
 			return dst, errFinite
 		}
-		days, rest := n/microsPerDay, n%microsPerDay
-		if rest < 0 {
-			days, rest = days-1, rest+microsPerDay
-		}
+		days, rest := apply.Day(n)
 		switch {
 		case c.class == classTime:
 			return dst, errMisfit
@@ -383,7 +379,7 @@ func (c *column) appendJSON(dst []byte, v replication.Value) ([]byte, error) {
 		dst = append(dst, '\'')
 		start := len(dst)
 		dst = appendPlain(dst, v, c.bits)
-		return append(escapeTail(dst, start), '\''), nil
+		return append(apply.EscapeTail(dst, start, &special), '\''), nil
 	case replication.KindBool, replication.KindInt, replication.KindUint, replication.KindDecimal, replication.KindFloat:
 		dst = append(dst, '\'')
 		start := len(dst)

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"cdc/replication"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
 
 // How large statements grow. The driver keeps a buffer of up to 256 KiB, and
@@ -31,61 +31,42 @@ const (
 // load is a number of rows and what is to be done with them.
 type load struct {
 	verb verb
-	idx  []int32
 	cols []column // that are written
 }
 
 // loader brings some rows of one Rows into statements.
 type loader struct {
-	w     *Writer
-	p     *plan
-	t     *tx
-	table int
-	rows  *sink.Rows
-	// refused are rows that the database refused in this careful transaction.
-	refused []refused
+	w       *Writer
+	p       *plan
+	t       *tx
+	table   int
+	rows    *sink.Rows
+	careful apply.Careful[load] // in a careful transaction
 }
 
-// refused is one row with what was to be done with it.
-type refused struct {
-	load
-	err error
+func newLoader(w *Writer, p *plan, t *tx, table int, rows *sink.Rows) *loader {
+	l := &loader{w: w, p: p, t: t, table: table, rows: rows}
+	l.careful.Attempt = l.attempt
+	l.careful.Again = func(how load, err error) bool { return how.verb != remove && crosses(err) }
+	return l
 }
 
 // run writes the rows. In a careful transaction rows that the database refuses
 // are sorted out by bisection.
-func (l *loader) run(ctx context.Context, ld load) error {
+func (l *loader) run(ctx context.Context, rows []int32, ld load) error {
 	if !l.t.careful {
-		return l.write(ctx, ld)
+		return l.write(ctx, rows, ld)
 	}
-	if len(l.t.bad)+len(l.refused) >= maxBadRows {
-		return nil // what was found is left out first, then the rest is tried again
-	}
-	fault, err := l.attempt(ctx, ld)
-	if fault == nil || err != nil {
-		return err
-	}
-	n := len(ld.idx)
-	if n == 1 {
-		l.refused = append(l.refused, refused{ld, fault})
-		return nil
-	}
-	half := ld
-	half.idx = ld.idx[:n/2]
-	if err := l.run(ctx, half); err != nil {
-		return err
-	}
-	half.idx = ld.idx[n/2:]
-	return l.run(ctx, half)
+	return l.careful.Run(ctx, apply.Rows[load]{Index: rows, How: ld}, len(l.t.bad))
 }
 
 // attempt writes rows behind a savepoint; fault is an error that lies in the
 // rows, and is undone.
-func (l *loader) attempt(ctx context.Context, ld load) (fault, err error) {
+func (l *loader) attempt(ctx context.Context, rows apply.Rows[load]) (fault, err error) {
 	if _, err := l.w.exec(ctx, "SAVEPOINT cdc"); err != nil {
 		return nil, fmt.Errorf("savepoint: %w", err)
 	}
-	if fault = l.write(ctx, ld); fault == nil {
+	if fault = l.write(ctx, rows.Index, rows.How); fault == nil {
 		return nil, nil //nolint:nilnil // neither failed
 	}
 	if !rowFault(fault) {
@@ -97,60 +78,37 @@ func (l *loader) attempt(ctx context.Context, ld load) (fault, err error) {
 	return fault, nil
 }
 
-// settle tries refused rows again as long as that helps: a row may have stood
-// in the way of another one (a second unique index, a foreign key of the table
-// to itself) that came to its place by now. What is left is bad.
+// settle tells the transaction which rows are bad.
 func (l *loader) settle(ctx context.Context) error {
-	for progress := true; progress; {
-		progress = false
-		left := l.refused[:0]
-		for _, r := range l.refused {
-			if r.verb == remove || !crosses(r.err) {
-				left = append(left, r)
-				continue
-			}
-			fault, err := l.attempt(ctx, r.load)
-			if err != nil {
-				return err
-			}
-			if progress = progress || fault == nil; fault != nil {
-				left = append(left, refused{r.load, fault})
-			}
-		}
-		l.refused = left
-	}
-	for _, r := range l.refused {
-		i := int(r.idx[0])
-		l.t.bad = append(l.t.bad, &sink.RowError{Shape: l.p.shape, Index: i, Tables: l.table, Origin: l.rows.Rows[i].Origin, Err: r.err})
-	}
-	l.refused = nil
-	return nil
+	return l.careful.Settle(ctx, func(row int, err error) {
+		l.t.bad = append(l.t.bad, &sink.RowError{Shape: l.p.shape, Index: row, Tables: l.table, Origin: l.rows.Rows[row].Origin, Err: err})
+	})
 }
 
 // write writes the rows in as many statements as it takes.
-func (l *loader) write(ctx context.Context, ld load) error {
+func (l *loader) write(ctx context.Context, rows []int32, ld load) error {
 	switch {
 	case ld.verb == remove:
-		return l.remove(ctx, ld)
-	case ld.verb == merge, l.t.careful && l.p.guard != "" && len(ld.idx) == 1:
+		return l.remove(ctx, rows, ld)
+	case ld.verb == merge, l.t.careful && l.p.guard != "" && len(rows) == 1:
 		// Alone, a row that meets another one's unique value is told so.
-		return l.merge(ctx, ld)
+		return l.merge(ctx, rows, ld)
 	}
-	return l.insert(ctx, ld, l.p.insert, l.p.update)
+	return l.insert(ctx, rows, ld.cols, l.p.insert, l.p.update)
 }
 
 // insert writes rows between the two parts of a statement, in as many
 // statements as it takes.
-func (l *loader) insert(ctx context.Context, ld load, before, after string) error {
+func (l *loader) insert(ctx context.Context, rows []int32, cols []column, before, after string) error {
 	w := l.w
 	b, n := append(w.fresh(), before...), 0
-	for _, r := range ld.idx {
+	for _, r := range rows {
 		start := len(b)
 		if n > 0 {
 			b = append(b, ',')
 		}
 		var err error
-		if b, err = l.appendRow(b, ld.cols, r); err != nil {
+		if b, err = l.appendRow(b, cols, r); err != nil {
 			w.buf = b
 			return err
 		}
@@ -231,7 +189,7 @@ func (l *loader) appendMatch(b []byte, key []column, r int32) ([]byte, error) {
 }
 
 // remove deletes by key.
-func (l *loader) remove(ctx context.Context, ld load) error {
+func (l *loader) remove(ctx context.Context, rows []int32, ld load) error {
 	w := l.w
 	single := len(ld.cols) == 1
 	begin := func() []byte {
@@ -248,7 +206,7 @@ func (l *loader) remove(ctx context.Context, ld load) error {
 		return b
 	}
 	b, n := begin(), 0
-	for _, r := range ld.idx {
+	for _, r := range rows {
 		var err error
 		switch {
 		case single:
@@ -286,11 +244,11 @@ func (l *loader) remove(ctx context.Context, ld load) error {
 // merge sets the columns of the rows that are there, by one UPDATE each and
 // many in a request, and inserts those that are not: an upsert would ask for
 // values of columns that are NOT NULL and that the record leaves alone.
-func (l *loader) merge(ctx context.Context, ld load) error {
+func (l *loader) merge(ctx context.Context, rows []int32, ld load) error {
 	key := l.p.keyColumns()
 	const chunk = 200
-	for start := 0; start < len(ld.idx); start += chunk {
-		part := ld.idx[start:min(start+chunk, len(ld.idx))]
+	for start := 0; start < len(rows); start += chunk {
+		part := rows[start:min(start+chunk, len(rows))]
 		b := l.w.fresh()
 		for n, r := range part {
 			if n > 0 {
@@ -308,9 +266,7 @@ func (l *loader) merge(ctx context.Context, ld load) error {
 				return l.tooLong(len(b))
 			}
 			for i := range part {
-				one := ld
-				one.idx = part[i : i+1]
-				if err := l.merge(ctx, one); err != nil {
+				if err := l.merge(ctx, part[i:i+1], ld); err != nil {
 					return err
 				}
 			}
@@ -323,16 +279,16 @@ func (l *loader) merge(ctx context.Context, ld load) error {
 		if len(matched) != len(part) {
 			return fmt.Errorf("write to table %s: the server answered %d of %d statements", l.p.table, len(matched), len(part))
 		}
-		absent := load{verb: upsert, cols: ld.cols}
+		var absent []int32
 		for n, r := range part {
 			if matched[n] == 0 {
-				absent.idx = append(absent.idx, r)
+				absent = append(absent, r)
 			}
 		}
-		if len(absent.idx) == 0 {
+		if len(absent) == 0 {
 			continue
 		}
-		if err := l.insert(ctx, absent, l.p.insertInto(ld.cols), ""); err != nil {
+		if err := l.insert(ctx, absent, ld.cols, l.p.insertInto(ld.cols), ""); err != nil {
 			return err
 		}
 	}
@@ -359,14 +315,4 @@ func (l *loader) appendUpdate(b []byte, cols, key []column, r int32) ([]byte, er
 		b = append(append(append(b, key[0].name...), '='), key[0].name...)
 	}
 	return l.appendMatch(append(b, " WHERE "...), key, r)
-}
-
-// hasUnchanged reports whether a column of the row was left out of the log.
-func (p *plan) hasUnchanged(values []replication.Value) bool {
-	for i := range p.cols {
-		if values[p.cols[i].field].IsUnchanged() {
-			return true
-		}
-	}
-	return false
 }

@@ -3,12 +3,12 @@ package mysql
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
 	"cdc/replication"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
 
 // offsetsDDL makes the table. Names are compared by their bytes; no group is
@@ -129,13 +129,7 @@ func (w *Writer) Offsets(ctx context.Context, group string, topics []string) (ma
 // beside the one that has it, and the sorted order keeps two of them from
 // deadlocking.
 func (w *Writer) moveOffsets(ctx context.Context, group string, offsets []sink.Offset) (bool, error) {
-	sorted := slices.Clone(offsets)
-	slices.SortFunc(sorted, func(a, b sink.Offset) int {
-		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
-			return c
-		}
-		return int(a.Partition - b.Partition)
-	})
+	sorted := apply.Sorted(offsets)
 	g := quoteText(group)
 	id := func(o sink.Offset) string {
 		if o.TopicID == "" {
@@ -178,21 +172,5 @@ func (w *Writer) moveOffsets(ctx context.Context, group string, offsets []sink.O
 // applied reports whether every offset already stands at its Next: a commit
 // whose acknowledgement got lost did happen.
 func (w *Writer) applied(ctx context.Context, group string, offsets []sink.Offset) (bool, error) {
-	if len(offsets) == 0 {
-		return false, nil
-	}
-	var topics []string
-	for _, o := range offsets {
-		topics = append(topics, o.Topic)
-	}
-	have, err := w.Offsets(ctx, group, topics)
-	if err != nil {
-		return false, err
-	}
-	for _, o := range offsets {
-		if n, ok := have[o.Topic][o.Partition]; !ok || n != o.Next {
-			return false, nil
-		}
-	}
-	return true, nil
+	return apply.Applied(offsets, func(topics []string) (map[string]map[int32]int64, error) { return w.Offsets(ctx, group, topics) })
 }

@@ -9,6 +9,7 @@ import (
 
 	"cdc/replication"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
 
 // plan is one Shape compiled against the target's table as it is.
@@ -29,14 +30,9 @@ type plan struct {
 
 	insert, update string // an upsert's parts before and after the rows
 
-	// scratch, reused for each batch
-	deletes, upserts []int32
-	partial          map[string][]int32 // rows with Unchanged values by the set of their columns
+	apply.Split       // scratch, reused for each batch
+	fields      []int // of cols
 }
-
-// recheckMissing is how often a plan with missing columns looks whether they
-// have appeared.
-const recheckMissing = 30 * time.Second
 
 // plan returns the shape's compiled plan, making the table or its columns
 // where that is allowed. It is called outside a transaction: DDL would commit
@@ -44,14 +40,14 @@ const recheckMissing = 30 * time.Second
 // or a column that the batch, which comes again, finds.
 func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 	old := w.plans[s]
-	if old != nil && !(old.missing && time.Since(old.made) > recheckMissing) {
+	if old != nil && !(old.missing && time.Since(old.made) > apply.RecheckMissing) {
 		return old, nil
 	}
 	schema := s.Schema
 	if schema == "" {
 		schema = w.cfg.Schema
 	}
-	p := &plan{shape: s, table: tableName(schema, s.Table), made: time.Now(), partial: map[string][]int32{}}
+	p := &plan{shape: s, table: tableName(schema, s.Table), made: time.Now()}
 	catalog, err := w.catalog(ctx, schema, p)
 	if err != nil {
 		return nil, err
@@ -162,7 +158,7 @@ func (w *Writer) match(p *plan, catalog []described) (ignored []string, err erro
 			}
 			p.key = append(p.key, len(p.cols))
 		}
-		p.cols = append(p.cols, c)
+		p.cols, p.fields = append(p.cols, c), append(p.fields, c.field)
 	}
 	if len(p.cols) == 0 && !s.KeysOnly {
 		return nil, &replication.Refusal{
@@ -348,28 +344,10 @@ func (p *plan) keyNames() []string {
 
 // keyColumns returns the columns of the key.
 func (p *plan) keyColumns() []column {
-	return p.pick(func(c *column) bool { return c.key })
-}
-
-func (p *plan) pick(want func(*column) bool) []column {
-	var cols []column
-	for i := range p.cols {
-		if want(&p.cols[i]) {
-			cols = append(cols, p.cols[i])
-		}
-	}
-	return cols
+	return apply.Pick(p.cols, func(c *column) bool { return c.key })
 }
 
 // names lists columns for SQL.
 func (p *plan) names(cols []column) string {
-	return join(cols, ", ", func(c *column) string { return c.name })
-}
-
-func join(cols []column, sep string, f func(*column) string) string {
-	s := make([]string, len(cols))
-	for i := range cols {
-		s[i] = f(&cols[i])
-	}
-	return strings.Join(s, sep)
+	return apply.Join(cols, ", ", func(c *column) string { return c.name })
 }

@@ -18,6 +18,7 @@ import (
 	"cdc/replication"
 	"cdc/secret"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
 
 // proxy stands between a Writer and the server, and can lose the answer to a
@@ -341,7 +342,7 @@ func TestTruncate(t *testing.T) {
 		fill := func() {
 			t.Helper()
 			var rows []sink.Row
-			for i := range truncateChunk + 5 {
+			for i := range apply.TruncateChunk + 5 {
 				rows = append(rows, row(num(int64(i)), str("a")))
 			}
 			tg.apply(s, rows...)
@@ -354,7 +355,7 @@ func TestTruncate(t *testing.T) {
 		fill()
 		for range 2 { // with a temporary table that is there already
 			truncate(func(key []replication.Value) bool { return key[0].Int()%2 == 0 })
-			if got := tg.dump("SELECT count(*), sum(id % 2) FROM t"); got != fmt.Sprintf("%d|0", truncateChunk/2+3) {
+			if got := tg.dump("SELECT count(*), sum(id % 2) FROM t"); got != fmt.Sprintf("%d|0", apply.TruncateChunk/2+3) {
 				t.Errorf("after a partial truncate: %s", got)
 			}
 		}

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
+
+	"cdc/sink/apply"
 )
 
 // TLS is how to verify the server and how to identify to it. The zero value
@@ -84,7 +86,7 @@ func parseURL(text string) (*mysql.Config, error) {
 	}
 	m := mysql.NewConfig()
 	m.Logger = &mysql.NopLogger{}
-	m.DialFunc = dialer().DialContext
+	m.DialFunc = apply.Dialer().DialContext
 	m.MultiStatements, m.ClientFoundRows = true, true
 	m.MaxAllowedPacket = 0 // as the server has it
 	m.ConnectionAttributes = "program_name:cdc sink"

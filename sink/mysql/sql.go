@@ -1,6 +1,10 @@
 package mysql
 
-import "strings"
+import (
+	"strings"
+
+	"cdc/sink/apply"
+)
 
 // upsert returns what stands before and after the rows of an upsert of all
 // columns. Without a key it is an insert.
@@ -25,7 +29,7 @@ func (p *plan) upsert(s *server) (before, after string) {
 		// The row that the conflict is with has another key: NULL in a column
 		// that is NOT NULL makes the statement fail, and the rows are tried one
 		// by one.
-		same := join(p.keyColumns(), " AND ", func(c *column) string { return p.table + "." + c.name + " <=> " + fresh(c.name) })
+		same := apply.Join(p.keyColumns(), " AND ", func(c *column) string { return p.table + "." + c.name + " <=> " + fresh(c.name) })
 		set(p.guard, "IF("+same+", "+p.table+"."+p.guard+", NULL)")
 	}
 	for i := range p.cols {

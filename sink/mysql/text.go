@@ -8,6 +8,7 @@ import (
 
 	"cdc/replication"
 	"cdc/replication/civil"
+	"cdc/sink/apply"
 )
 
 const hexDigits = "0123456789abcdef"
@@ -24,7 +25,7 @@ func appendPlain(dst []byte, v replication.Value, bits uint8) []byte {
 	case replication.KindUint:
 		return strconv.AppendUint(dst, v.Uint(), 10)
 	case replication.KindFloat:
-		return appendFloat(dst, v.Float(), bits)
+		return apply.AppendFloat(dst, v.Float(), bits)
 	case replication.KindDate:
 		if n := v.Int(); n != replication.Infinity && n != replication.NegInfinity {
 			return appendEra(appendCivil(dst, n), n)
@@ -35,7 +36,7 @@ func appendPlain(dst []byte, v replication.Value, bits uint8) []byte {
 	case replication.KindTimestamp, replication.KindTimestampTZ:
 		return appendStamp(dst, v.Int(), v.Kind() == replication.KindTimestampTZ)
 	case replication.KindUUID:
-		return appendUUID(dst, v.Bytes())
+		return apply.AppendUUID(dst, v.Bytes())
 	case replication.KindArray:
 		return appendArray(dst, v.Elems(), bits)
 	case replication.KindBytes:
@@ -52,39 +53,11 @@ func appendInfinity(dst []byte, n int64) []byte {
 	return append(dst, "infinity"...)
 }
 
-func appendFloat(dst []byte, f float64, bits uint8) []byte {
-	switch {
-	case math.IsNaN(f):
-		return append(dst, "NaN"...)
-	case math.IsInf(f, 1):
-		return append(dst, "Infinity"...)
-	case math.IsInf(f, -1):
-		return append(dst, "-Infinity"...)
-	}
-	if bits == 32 {
-		return strconv.AppendFloat(dst, f, 'g', -1, 32)
-	}
-	return strconv.AppendFloat(dst, f, 'g', -1, 64)
-}
-
-func appendUUID(dst, u []byte) []byte {
-	for i, b := range u {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			dst = append(dst, '-')
-		}
-		dst = append(dst, hexDigits[b>>4], hexDigits[b&15])
-	}
-	return dst
-}
-
 func appendStamp(dst []byte, micros int64, zone bool) []byte {
 	if micros == replication.Infinity || micros == replication.NegInfinity {
 		return appendInfinity(dst, micros)
 	}
-	days, rest := micros/microsPerDay, micros%microsPerDay
-	if rest < 0 {
-		days, rest = days-1, rest+microsPerDay
-	}
+	days, rest := apply.Day(micros)
 	dst = append(appendCivil(dst, days), ' ')
 	dst = civil.AppendClock(dst, rest)
 	if zone {
@@ -182,9 +155,7 @@ func escapeJSON(dst []byte, start int) []byte {
 }
 
 // special are the bytes that a quoted literal escapes.
-var special = [256]byte{'\'': '\'', '\\': '\\', 0: '0'}
-
-var isSpecial = [256]bool{'\'': true, '\\': true, 0: true}
+var special = apply.Escapes{'\'': '\'', '\\': '\\', 0: '0'}
 
 // appendQuoted appends b in quotes, escaped. No byte of a character of UTF-8
 // but the first is one of those escaped.
@@ -192,7 +163,7 @@ func appendQuoted(dst, b []byte) []byte {
 	dst = append(dst, '\'')
 	for {
 		i := 0
-		for i < len(b) && !isSpecial[b[i]] {
+		for i < len(b) && special[b[i]] == 0 {
 			i++
 		}
 		dst = append(dst, b[:i]...)
@@ -209,33 +180,6 @@ func appendQuoted(dst, b []byte) []byte {
 // ever part of a longer character of UTF-8.
 func appendBinaryText(dst, b []byte) []byte {
 	return appendQuoted(append(dst, "_binary"...), b)
-}
-
-// escapeTail escapes dst[start:] in place for a quoted literal.
-func escapeTail(dst []byte, start int) []byte {
-	n := 0
-	for _, c := range dst[start:] {
-		if isSpecial[c] {
-			n++
-		}
-	}
-	if n == 0 {
-		return dst
-	}
-	r := len(dst) - 1
-	for range n {
-		dst = append(dst, 0)
-	}
-	for w := len(dst) - 1; r >= start; r-- {
-		if c := dst[r]; isSpecial[c] {
-			dst[w], dst[w-1] = special[c], '\\'
-			w -= 2
-		} else {
-			dst[w] = c
-			w--
-		}
-	}
-	return dst
 }
 
 // validText reports whether every text of an array is UTF-8.

@@ -2,17 +2,13 @@ package mysql
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"cdc/replication"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
-
-// truncateChunk is how many keys one step of a partial truncate reads.
-const truncateChunk = 10_000
 
 // keysTable is a temporary table of this connection.
 const keysTable = "cdc_truncate_keys"
@@ -56,7 +52,7 @@ func (w *Writer) truncateSome(ctx context.Context, p *plan, keep func([]replicat
 		}
 	}
 	temp := tableName(w.cfg.Schema, keysTable)
-	defs := join(cols, ", ", func(c *column) string {
+	defs := apply.Join(cols, ", ", func(c *column) string {
 		def := c.name + " " + c.typ
 		if c.collation != "" {
 			charset, _, _ := strings.Cut(c.collation, "_")
@@ -80,10 +76,10 @@ func (w *Writer) truncateSome(ctx context.Context, p *plan, keep func([]replicat
 			return fmt.Errorf("copy keys of table %s: %w", p.table, err)
 		}
 	}
-	expr := join(cols, ", ", func(c *column) string { return c.keyText() })
+	expr := apply.Join(cols, ", ", func(c *column) string { return c.keyText() })
 	key := make([]replication.Value, len(cols))
 	for last := "0"; ; {
-		rows, err := w.query(ctx, fmt.Sprintf("SELECT cdc_seq, %s FROM %s WHERE cdc_seq > %s ORDER BY cdc_seq LIMIT %d", expr, temp, last, truncateChunk))
+		rows, err := w.query(ctx, fmt.Sprintf("SELECT cdc_seq, %s FROM %s WHERE cdc_seq > %s ORDER BY cdc_seq LIMIT %d", expr, temp, last, apply.TruncateChunk))
 		if err != nil {
 			return fmt.Errorf("read keys of table %s: %w", p.table, err)
 		}
@@ -94,7 +90,7 @@ func (w *Writer) truncateSome(ctx context.Context, p *plan, keep func([]replicat
 		var stay []string
 		for _, r := range rows {
 			for i := range cols {
-				if key[i], err = parseKey(cols[i].kind, r[i+1].text); err != nil {
+				if key[i], err = apply.ParseKey(cols[i].kind, r[i+1].text); err != nil {
 					return fmt.Errorf("read keys of table %s, column %s: %w", p.table, cols[i].name, err)
 				}
 			}
@@ -109,14 +105,14 @@ func (w *Writer) truncateSome(ctx context.Context, p *plan, keep func([]replicat
 			return fmt.Errorf("choose keys of table %s: %w", p.table, err)
 		}
 	}
-	match := join(cols, " AND ", func(c *column) string { return "t." + c.name + " = k." + c.name })
+	match := apply.Join(cols, " AND ", func(c *column) string { return "t." + c.name + " = k." + c.name })
 	if _, err := w.exec(ctx, "DELETE t FROM "+p.table+" t JOIN "+temp+" k ON "+match+"; DROP TEMPORARY TABLE "+temp); err != nil {
 		return fmt.Errorf("delete from table %s: %w", p.table, err)
 	}
 	return nil
 }
 
-// keyText is the expression that renders a key column so that parseKey reads
+// keyText is the expression that renders a key column so that apply.ParseKey reads
 // the neutral kind from it.
 func (c *column) keyText() string {
 	switch c.kind {
@@ -137,30 +133,4 @@ func (c *column) keyText() string {
 	default: // as the server prints it
 	}
 	return c.name
-}
-
-func parseKey(k replication.Kind, s string) (replication.Value, error) {
-	switch k {
-	case replication.KindBool:
-		return replication.BoolValue(s == "1" || s == "true"), nil
-	case replication.KindInt:
-		n, err := strconv.ParseInt(s, 10, 64)
-		return replication.IntValue(n), err
-	case replication.KindUint:
-		n, err := strconv.ParseUint(s, 10, 64)
-		return replication.UintValue(n), err
-	case replication.KindFloat:
-		f, err := strconv.ParseFloat(s, 64)
-		return replication.FloatValue(f), err
-	case replication.KindDate, replication.KindTime, replication.KindTimestamp, replication.KindTimestampTZ:
-		n, err := strconv.ParseInt(s, 10, 64)
-		return replication.NumValue(k, n), err
-	case replication.KindBytes, replication.KindUUID:
-		raw, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
-		return replication.BytesValue(k, raw), err
-	case replication.KindDecimal, replication.KindString, replication.KindJSON:
-		return replication.StringValue(k, s), nil
-	default:
-		return replication.Null, fmt.Errorf("a key of kind %s cannot be compared", k)
-	}
 }

@@ -19,6 +19,7 @@ import (
 	"cdc/replication"
 	"cdc/secret"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
 
 // Config says which database to write to, and what may be changed in it.
@@ -275,31 +276,15 @@ func (w *Writer) query(ctx context.Context, sql string) ([][]cell, error) {
 
 // retry runs f until it succeeds or fails for good, reconnecting in between.
 func (w *Writer) retry(ctx context.Context, what string, f func() error) error {
-	wait := 50 * time.Millisecond
-	for {
-		err := w.ready(ctx)
-		if err == nil {
-			err = f()
-		}
-		if err == nil || ctx.Err() != nil || !transient(err) {
-			if ctx.Err() != nil && err != nil {
-				return ctx.Err()
+	c := apply.Connection{
+		Ready: w.ready, Transient: transient, Log: w.log,
+		Lost: func(_ context.Context, err error) {
+			if readOnly(err) {
+				w.drop() // another server may be the primary by now, behind the same name
 			}
-			return err
-		}
-		if readOnly(err) {
-			w.drop() // another server may be the primary by now, behind the same name
-		}
-		w.log.Warn("sink database: will try again", "while", what, "wait", wait, "error", err)
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C:
-		}
-		wait = min(wait*2, 10*time.Second)
+		},
 	}
+	return c.Retry(ctx, what, f)
 }
 
 // quoteName quotes an identifier.

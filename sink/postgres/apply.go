@@ -9,14 +9,12 @@ import (
 
 	"cdc/replication"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
 
 // copyThreshold is the number of rows from which loading by COPY through a
 // temp table beats unnest of arrays. BenchmarkPaths measures both.
 var copyThreshold = 2500
-
-// maxBadRows bounds how many refused rows one Apply looks for.
-const maxBadRows = 1000
 
 // Apply implements sink.Writer. When the database refuses rows it returns
 // sink.RowErrors with all of them it found, up to a bound.
@@ -71,7 +69,7 @@ func (w *Writer) transact(ctx context.Context, group string, offsets []sink.Offs
 					}
 				}
 				return err
-			case isRowErrors(err):
+			case apply.IsRowErrors(err):
 				// Whoever ran what the error says should not have to restart the sink.
 				hinted := slices.DeleteFunc(slices.Clone(tables), func(r sink.Rows) bool { return w.plans[r.Shape] == nil || len(w.plans[r.Shape].hints) == 0 })
 				if err := w.forget(ctx, hinted); err != nil {
@@ -158,34 +156,38 @@ func (w *Writer) applyRows(ctx context.Context, t *tx, table int, r *sink.Rows) 
 		return nil // keys only, and there is no table
 	}
 	optimistic := len(p.key) > 0 && !t.careful && p.pause == 0
-	p.split(r.Rows, optimistic)
+	p.Sort(r.Rows, p.fields, optimistic)
+	if len(p.New) < minCopyNew {
+		p.Upserts = append(p.Upserts, p.New...)
+		p.New = p.New[:0]
+	}
 	if p.pause > 0 {
 		p.pause--
 	}
-	l := loader{w: w, p: p, t: t, table: table, rows: r}
-	if len(p.deletes) > 0 {
-		if err := l.run(ctx, load{idx: p.deletes, cols: p.keyColumns(), sql: p.remove, prepare: true, removes: true}); err != nil {
+	l := newLoader(w, p, t, table, r)
+	if len(p.Deletes) > 0 {
+		if err := l.run(ctx, p.Deletes, load{cols: p.keyColumns(), sql: p.remove, prepare: true, removes: true}); err != nil {
 			return err
 		}
 	}
-	if len(p.news) > 0 {
-		ok, err := l.copyNew(ctx, p.news)
+	if len(p.New) > 0 {
+		ok, err := l.copyNew(ctx, p.New)
 		if err != nil {
 			return err
 		}
 		if !ok {
-			p.upserts = append(p.upserts, p.news...)
+			p.Upserts = append(p.Upserts, p.New...)
 		}
 	}
-	if len(p.upserts) > 0 {
+	if len(p.Upserts) > 0 {
 		upsert := func(from string) string { return p.upsert(p.cols, from) }
-		if err := l.run(ctx, load{idx: p.upserts, cols: p.cols, sql: upsert, prepare: true}); err != nil {
+		if err := l.run(ctx, p.Upserts, load{cols: p.cols, sql: upsert, prepare: true}); err != nil {
 			return err
 		}
 	}
-	for set, idx := range p.partial {
-		cols := p.pick(func(c column) bool { return set[c.field] == 1 })
-		if err := l.run(ctx, load{idx: idx, cols: cols, sql: func(from string) string { return p.merge(cols, from) }}); err != nil {
+	for set, idx := range p.Partial {
+		cols := apply.Pick(p.cols, func(c *column) bool { return set[c.field] == 1 })
+		if err := l.run(ctx, idx, load{cols: cols, sql: func(from string) string { return p.merge(cols, from) }}); err != nil {
 			return err
 		}
 	}
@@ -195,46 +197,6 @@ func (w *Writer) applyRows(ctx context.Context, t *tx, table int, r *sink.Rows) 
 // minCopyNew is the number of new rows from which trying a COPY straight into
 // the table is worth its savepoint.
 const minCopyNew = 100
-
-// split sorts the rows into the plan's scratch lists.
-func (p *plan) split(rows []sink.Row, optimistic bool) {
-	p.deletes, p.news, p.upserts = p.deletes[:0], p.news[:0], p.upserts[:0]
-	clear(p.partial)
-	for i := range rows {
-		r := &rows[i]
-		if r.Delete || r.Replace {
-			p.deletes = append(p.deletes, int32(i))
-		}
-		switch {
-		case r.Delete:
-		case p.hasUnchanged(r.Values):
-			set := make([]byte, len(r.Values))
-			for _, c := range p.cols {
-				if !r.Values[c.field].IsUnchanged() {
-					set[c.field] = 1
-				}
-			}
-			p.partial[string(set)] = append(p.partial[string(set)], int32(i))
-		case r.New && optimistic:
-			p.news = append(p.news, int32(i))
-		default:
-			p.upserts = append(p.upserts, int32(i))
-		}
-	}
-	if len(p.news) < minCopyNew {
-		p.upserts = append(p.upserts, p.news...)
-		p.news = p.news[:0]
-	}
-}
-
-func (p *plan) hasUnchanged(values []replication.Value) bool {
-	for i := range p.cols {
-		if values[p.cols[i].field].IsUnchanged() {
-			return true
-		}
-	}
-	return false
-}
 
 // forget drops the plans of those tables, and their temp tables.
 func (w *Writer) forget(ctx context.Context, tables []sink.Rows) error {

@@ -8,6 +8,7 @@ import (
 
 	"cdc/replication"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
 
 func TestRepeatedOffsetsAreFenced(t *testing.T) {
@@ -295,12 +296,12 @@ func TestColumnAddedToTheTargetIsFoundInTime(t *testing.T) {
 	}
 	tg.apply(s, rows...)
 	old := tg.w.plans[s]
-	old.made = old.made.Add(-2 * recheckMissing)
+	old.made = old.made.Add(-2 * apply.RecheckMissing)
 	tg.apply(s, rows...)
 	if tg.w.plans[s] != old {
 		t.Error("the plan was made anew though nothing changed")
 	}
-	old.made = old.made.Add(-2 * recheckMissing)
+	old.made = old.made.Add(-2 * apply.RecheckMissing)
 	tg.exec("ALTER TABLE t ADD COLUMN note text")
 	tg.apply(s, rows...)
 	if got := tg.dump("SELECT note, count(*) FROM t GROUP BY note"); got != fmt.Sprintf("a|%d", copyThreshold) {

@@ -17,7 +17,7 @@ func TestConnectionKnowsWhenTheServerIsGone(t *testing.T) {
 	raw, err := tcp.SyscallConn()
 	tg.must(err)
 	for name, option := range map[string]struct{ level, name, want int }{
-		"user timeout": {syscall.IPPROTO_TCP, tcpUserTimeout, 60_000},
+		"user timeout": {syscall.IPPROTO_TCP, 0x12, 60_000}, // TCP_USER_TIMEOUT, tcp(7)
 		"keep-alive":   {syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
 		"idle":         {syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, 30},
 	} {

@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"cdc/replication"
-	"cdc/sink"
 )
 
 // The SQLSTATEs that decide something (manual, appendix A).
@@ -107,9 +106,4 @@ func madeMeanwhile(err error) bool {
 		return true
 	}
 	return false
-}
-
-func isRowErrors(err error) bool {
-	_, ok := errors.AsType[sink.RowErrors](err)
-	return ok
 }

@@ -7,6 +7,7 @@ import (
 
 	"cdc/replication"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
 
 const describeSQL = `SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute
@@ -62,7 +63,7 @@ func TestColumnsFollow(t *testing.T) {
 	}
 	// In the key it has to.
 	err = tg.w.Apply(t.Context(), "g", tg.batch(shape(id()), row(replication.Null)))
-	if !isRowErrors(err) {
+	if !apply.IsRowErrors(err) {
 		t.Errorf("a key without a value: %v", err)
 	}
 
@@ -133,7 +134,7 @@ func TestColumnsDoNotFollow(t *testing.T) {
 		`ALTER TABLE "public"."t" ALTER COLUMN "v" DROP NOT NULL`:                                                                   row(num(3), num(1), replication.Null, replication.Null),
 	} {
 		err := tg.w.Apply(t.Context(), "g", tg.batch(wide, r))
-		if !isRowErrors(err) || !strings.Contains(err.Error(), statement) {
+		if !apply.IsRowErrors(err) || !strings.Contains(err.Error(), statement) {
 			t.Errorf("got %v\nwant %s", err, statement)
 		}
 		tg.exec(statement)

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"cdc/sink"
+	"cdc/sink/apply"
 )
 
 // maxKept bounds the buffer that is kept for the next statement, in bytes.
@@ -14,64 +15,45 @@ const maxKept = 64 << 20
 
 // loader brings some rows of one Rows into a statement.
 type loader struct {
-	w     *Writer
-	p     *plan
-	t     *tx
-	table int
-	rows  *sink.Rows
-	// refused are rows that the database refused in this careful transaction.
-	refused []refused
-}
-
-// refused is one row with the statement that it failed in.
-type refused struct {
-	load
-	err error
+	w       *Writer
+	p       *plan
+	t       *tx
+	table   int
+	rows    *sink.Rows
+	careful apply.Careful[load] // in a careful transaction
 }
 
 // load is a statement for some rows.
 type load struct {
-	idx     []int32
 	cols    []column
 	sql     func(from string) string // of the FROM item that the rows are in
 	prepare bool
 	removes bool // it deletes
 }
 
+func newLoader(w *Writer, p *plan, t *tx, table int, rows *sink.Rows) *loader {
+	l := &loader{w: w, p: p, t: t, table: table, rows: rows}
+	l.careful.Attempt = l.attempt
+	l.careful.Again = func(how load, err error) bool { return !how.removes && crosses(err) }
+	return l
+}
+
 // run loads the columns of the rows and runs the statement. In a careful
 // transaction rows that the database refuses are sorted out by bisection.
-func (l *loader) run(ctx context.Context, ld load) error {
+func (l *loader) run(ctx context.Context, rows []int32, ld load) error {
 	if !l.t.careful {
-		return l.once(ctx, ld)
+		return l.once(ctx, rows, ld)
 	}
-	if len(l.t.bad)+len(l.refused) >= maxBadRows {
-		return nil // what was found is left out first, then the rest is tried again
-	}
-	fault, err := l.attempt(ctx, ld)
-	if fault == nil || err != nil {
-		return err
-	}
-	n := len(ld.idx)
-	if n == 1 {
-		l.refused = append(l.refused, refused{ld, fault})
-		return nil
-	}
-	half := ld
-	half.idx = ld.idx[:n/2]
-	if err := l.run(ctx, half); err != nil {
-		return err
-	}
-	half.idx = ld.idx[n/2:]
-	return l.run(ctx, half)
+	return l.careful.Run(ctx, apply.Rows[load]{Index: rows, How: ld}, len(l.t.bad))
 }
 
 // attempt runs a statement in a savepoint of its own; fault is an error that
 // lies in its rows, and is undone.
-func (l *loader) attempt(ctx context.Context, ld load) (fault, err error) {
+func (l *loader) attempt(ctx context.Context, rows apply.Rows[load]) (fault, err error) {
 	if err := l.w.exec(ctx, "SAVEPOINT cdc"); err != nil {
 		return nil, fmt.Errorf("savepoint: %w", err)
 	}
-	err = l.once(ctx, ld)
+	err = l.once(ctx, rows.Index, rows.How)
 	if err == nil {
 		return nil, l.w.exec(ctx, "RELEASE SAVEPOINT cdc")
 	}
@@ -84,38 +66,15 @@ func (l *loader) attempt(ctx context.Context, ld load) (fault, err error) {
 	return err, nil
 }
 
-// settle tries refused rows again as long as that helps: a row may have stood
-// in the way of another one (a second unique index, a foreign key of the table
-// to itself) that came to its place by now. What is left is bad.
+// settle tells the transaction which rows are bad.
 func (l *loader) settle(ctx context.Context) error {
-	for progress := true; progress; {
-		progress = false
-		left := l.refused[:0]
-		for _, r := range l.refused {
-			if r.removes || !crosses(r.err) {
-				left = append(left, r)
-				continue
-			}
-			fault, err := l.attempt(ctx, r.load)
-			if err != nil {
-				return err
-			}
-			if progress = progress || fault == nil; fault != nil {
-				left = append(left, refused{r.load, fault})
-			}
-		}
-		l.refused = left
-	}
-	for _, r := range l.refused {
-		i := int(r.idx[0])
-		l.t.bad = append(l.t.bad, &sink.RowError{Shape: l.p.shape, Index: i, Tables: l.table, Origin: l.rows.Rows[i].Origin, Err: l.hint(r.err)})
-	}
-	l.refused = nil
-	return nil
+	return l.careful.Settle(ctx, func(row int, err error) {
+		l.t.bad = append(l.t.bad, &sink.RowError{Shape: l.p.shape, Index: row, Tables: l.table, Origin: l.rows.Rows[row].Origin, Err: l.hint(err)})
+	})
 }
 
-func (l *loader) once(ctx context.Context, ld load) error {
-	idx, cols, sql := ld.idx, ld.cols, ld.sql
+func (l *loader) once(ctx context.Context, idx []int32, ld load) error {
+	cols, sql := ld.cols, ld.sql
 	if l.p.copied || len(idx) >= copyThreshold {
 		stage := l.p.stage
 		if err := l.copy(ctx, stage, idx, cols); err != nil {

@@ -3,12 +3,12 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
 	"cdc/replication"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
 
 func (w *Writer) offsetsDDL() string {
@@ -132,13 +132,7 @@ func (w *Writer) Offsets(ctx context.Context, group string, topics []string) (ma
 // a member that lost a partition from writing beside the one that has it, and
 // the sorted order keeps two of them from deadlocking.
 func (w *Writer) moveOffsets(ctx context.Context, group string, offsets []sink.Offset) (bool, error) {
-	sorted := slices.Clone(offsets)
-	slices.SortFunc(sorted, func(a, b sink.Offset) int {
-		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
-			return c
-		}
-		return int(a.Partition - b.Partition)
-	})
+	sorted := apply.Sorted(offsets)
 	for _, fresh := range []bool{false, true} {
 		sql := `UPDATE ` + w.offsets + ` o SET next_offset = u.next, updated_at = now(), topic_id = coalesce(nullif(u.id, ''), o.topic_id)
 			FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::text[]) u(topic, partition, prev, next, id)
@@ -175,28 +169,6 @@ func (w *Writer) moveOffsets(ctx context.Context, group string, offsets []sink.O
 	return true, nil
 }
 
-// applied reports whether every offset already stands at its Next: a commit
-// whose acknowledgement got lost did happen.
-func (w *Writer) applied(ctx context.Context, group string, offsets []sink.Offset) (bool, error) {
-	if len(offsets) == 0 {
-		return false, nil
-	}
-	var topics []string
-	for _, o := range offsets {
-		topics = append(topics, o.Topic)
-	}
-	have, err := w.Offsets(ctx, group, topics)
-	if err != nil {
-		return false, err
-	}
-	for _, o := range offsets {
-		if n, ok := have[o.Topic][o.Partition]; !ok || n != o.Next {
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
 // textArray renders a text[] literal.
 func textArray(list []string) string {
 	elems := make([]replication.Value, len(list))
@@ -204,4 +176,10 @@ func textArray(list []string) string {
 		elems[i] = replication.StringValue(replication.KindString, s)
 	}
 	return string(appendArray(nil, elems, 0))
+}
+
+// applied reports whether every offset already stands at its Next: a commit
+// whose acknowledgement got lost did happen.
+func (w *Writer) applied(ctx context.Context, group string, offsets []sink.Offset) (bool, error) {
+	return apply.Applied(offsets, func(topics []string) (map[string]map[int32]int64, error) { return w.Offsets(ctx, group, topics) })
 }

@@ -9,6 +9,7 @@ import (
 
 	"cdc/replication"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
 
 // plan is one Shape compiled against the target's table as it is.
@@ -30,9 +31,8 @@ type plan struct {
 	// batches, twice as many after each further one.
 	pause, penalty int
 
-	// scratch, reused for each batch
-	deletes, news, upserts []int32
-	partial                map[string][]int32 // rows with Unchanged values by the set of their columns
+	apply.Split       // scratch, reused for each batch
+	fields      []int // of cols
 }
 
 // column is one column to write.
@@ -55,15 +55,11 @@ const uniqueSQL = `SELECT array_to_string(ARRAY(SELECT quote_ident(a.attname) FR
 FROM pg_index i
 WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL`
 
-// recheckMissing is how often a plan with missing columns looks whether they
-// have appeared.
-const recheckMissing = 30 * time.Second
-
 // plan returns the shape's compiled plan, making the table or its columns
 // where that is allowed. It is called outside a transaction.
 func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 	old := w.plans[s]
-	if old != nil && !(old.missing && time.Since(old.made) > recheckMissing) {
+	if old != nil && !(old.missing && time.Since(old.made) > apply.RecheckMissing) {
 		return old, nil
 	}
 	schema := s.Schema
@@ -73,7 +69,7 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 	if err := tooLong(schema, s); err != nil {
 		return nil, err
 	}
-	p := &plan{shape: s, table: tableName(schema, s.Table), made: time.Now(), partial: map[string][]int32{}}
+	p := &plan{shape: s, table: tableName(schema, s.Table), made: time.Now()}
 	cols, err := w.query(ctx, inspectSQL, p.table)
 	if err != nil {
 		return nil, fmt.Errorf("inspect table %s: %w", p.table, err)
@@ -146,7 +142,7 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 		if f.Key {
 			p.key = append(p.key, len(p.cols))
 		}
-		p.cols = append(p.cols, col)
+		p.cols, p.fields = append(p.cols, col), append(p.fields, i)
 	}
 	if len(p.cols) == 0 && !s.KeysOnly {
 		return nil, &replication.Refusal{
@@ -304,28 +300,10 @@ func (p *plan) keyNames() []string {
 
 // keyColumns returns the columns of the key.
 func (p *plan) keyColumns() []column {
-	return p.pick(func(c column) bool { return c.key })
-}
-
-func (p *plan) pick(want func(column) bool) []column {
-	var cols []column
-	for _, c := range p.cols {
-		if want(c) {
-			cols = append(cols, c)
-		}
-	}
-	return cols
+	return apply.Pick(p.cols, func(c *column) bool { return c.key })
 }
 
 // names lists columns for SQL.
 func (p *plan) names(cols []column) string {
-	return join(cols, ", ", func(c column) string { return c.name })
-}
-
-func join(cols []column, sep string, f func(column) string) string {
-	s := make([]string, len(cols))
-	for i, c := range cols {
-		s[i] = f(c)
-	}
-	return strings.Join(s, sep)
+	return apply.Join(cols, ", ", func(c *column) string { return c.name })
 }

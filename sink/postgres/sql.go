@@ -3,13 +3,15 @@ package postgres
 import (
 	"strconv"
 	"strings"
+
+	"cdc/sink/apply"
 )
 
 // unnest is the FROM item that turns one array parameter a column into rows
 // named s.
 func (p *plan) unnest(cols []column) string {
 	n := 0
-	return "unnest(" + join(cols, ", ", func(c column) string {
+	return "unnest(" + apply.Join(cols, ", ", func(c *column) string {
 		n++
 		return "$" + strconv.Itoa(n) + "::" + c.typ + "[]"
 	}) + ") AS s(" + p.names(cols) + ")"
@@ -25,7 +27,7 @@ func (p *plan) insert(cols []column, from string) string {
 			break
 		}
 	}
-	b.WriteString(" SELECT " + join(cols, ", ", func(c column) string { return "s." + c.name }) + " FROM " + from)
+	b.WriteString(" SELECT " + apply.Join(cols, ", ", func(c *column) string { return "s." + c.name }) + " FROM " + from)
 	return b.String()
 }
 
@@ -37,7 +39,7 @@ func (p *plan) upsert(cols []column, from string) string {
 	}
 	sql += " ON CONFLICT (" + p.names(p.keyColumns()) + ") DO "
 	if set := settable(cols); len(set) > 0 {
-		return sql + "UPDATE SET " + join(set, ", ", func(c column) string { return c.name + " = EXCLUDED." + c.name })
+		return sql + "UPDATE SET " + apply.Join(set, ", ", func(c *column) string { return c.name + " = EXCLUDED." + c.name })
 	}
 	return sql + "NOTHING"
 }
@@ -58,12 +60,12 @@ func settable(cols []column) []column {
 // before it looks for the conflict. The insert's NOT EXISTS sees the table as
 // it was before the statement, as does the update.
 func (p *plan) merge(cols []column, from string) string {
-	match := join(p.keyColumns(), " AND ", func(c column) string { return "t." + c.name + " = s." + c.name })
+	match := apply.Join(p.keyColumns(), " AND ", func(c *column) string { return "t." + c.name + " = s." + c.name })
 	insert := p.insert(cols, "src s") + " WHERE NOT EXISTS (SELECT FROM " + p.table + " t WHERE " + match + ")"
 	sql := "WITH src AS (SELECT * FROM " + from + ")"
 	if set := settable(cols); len(set) > 0 {
 		sql += ", upd AS (UPDATE " + p.table + " t SET " +
-			join(set, ", ", func(c column) string { return c.name + " = s." + c.name }) + " FROM src s WHERE " + match + ")"
+			apply.Join(set, ", ", func(c *column) string { return c.name + " = s." + c.name }) + " FROM src s WHERE " + match + ")"
 	}
 	return sql + " " + insert
 }
@@ -71,7 +73,7 @@ func (p *plan) merge(cols []column, from string) string {
 // remove deletes by key.
 func (p *plan) remove(from string) string {
 	return "DELETE FROM " + p.table + " t USING " + from + " WHERE " +
-		join(p.keyColumns(), " AND ", func(c column) string { return "t." + c.name + " = s." + c.name })
+		apply.Join(p.keyColumns(), " AND ", func(c *column) string { return "t." + c.name + " = s." + c.name })
 }
 
 // copyInto is COPY … FROM STDIN in the text format with its defaults.

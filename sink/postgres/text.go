@@ -2,19 +2,17 @@ package postgres
 
 import (
 	"encoding/hex"
-	"math"
 	"strconv"
 
 	"cdc/replication"
 	"cdc/replication/civil"
+	"cdc/sink/apply"
 )
 
 // The text that PostgreSQL's input functions read (manual, chapter 8 "Data
 // Types"): the target's column type parses it, so a column of another type
 // than the source's gets the conversion that PostgreSQL itself knows from
 // text. All functions append to dst and allocate nothing but dst's growth.
-
-const hexDigits = "0123456789abcdef"
 
 // appendText appends the plain text of v: unquoted, unescaped. v is neither
 // NULL nor Unchanged. bits is the width of a float.
@@ -30,7 +28,7 @@ func appendText(dst []byte, v replication.Value, bits uint8) []byte {
 	case replication.KindUint:
 		return strconv.AppendUint(dst, v.Uint(), 10)
 	case replication.KindFloat:
-		return appendFloat(dst, v.Float(), bits)
+		return apply.AppendFloat(dst, v.Float(), bits)
 	case replication.KindBytes:
 		return hex.AppendEncode(append(dst, '\\', 'x'), v.Bytes())
 	case replication.KindDate:
@@ -42,37 +40,12 @@ func appendText(dst []byte, v replication.Value, bits uint8) []byte {
 	case replication.KindTimestampTZ:
 		return appendTimestamp(dst, v.Int(), true)
 	case replication.KindUUID:
-		return appendUUID(dst, v.Bytes())
+		return apply.AppendUUID(dst, v.Bytes())
 	case replication.KindArray:
 		return appendArray(dst, v.Elems(), bits)
 	default: // decimal, string, json
 		return append(dst, v.Bytes()...)
 	}
-}
-
-func appendFloat(dst []byte, f float64, bits uint8) []byte {
-	switch {
-	case math.IsNaN(f):
-		return append(dst, "NaN"...)
-	case math.IsInf(f, 1):
-		return append(dst, "Infinity"...)
-	case math.IsInf(f, -1):
-		return append(dst, "-Infinity"...)
-	}
-	if bits == 32 {
-		return strconv.AppendFloat(dst, f, 'g', -1, 32)
-	}
-	return strconv.AppendFloat(dst, f, 'g', -1, 64)
-}
-
-func appendUUID(dst, u []byte) []byte {
-	for i, b := range u {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			dst = append(dst, '-')
-		}
-		dst = append(dst, hexDigits[b>>4], hexDigits[b&15])
-	}
-	return dst
 }
 
 func appendDate(dst []byte, days int64) []byte {
@@ -89,8 +62,6 @@ func appendDate(dst []byte, days int64) []byte {
 	return dst
 }
 
-const microsPerDay = 24 * 60 * 60 * 1_000_000
-
 func appendTimestamp(dst []byte, micros int64, zone bool) []byte {
 	switch micros {
 	case replication.Infinity:
@@ -98,12 +69,7 @@ func appendTimestamp(dst []byte, micros int64, zone bool) []byte {
 	case replication.NegInfinity:
 		return append(dst, "-infinity"...)
 	}
-	days := micros / microsPerDay
-	rest := micros % microsPerDay
-	if rest < 0 {
-		rest += microsPerDay
-		days--
-	}
+	days, rest := apply.Day(micros)
 	dst, bc := appendCivil(dst, days)
 	dst = append(dst, ' ')
 	dst = appendTime(dst, rest)
@@ -132,7 +98,7 @@ func appendCivil(dst []byte, days int64) (_ []byte, bc bool) {
 // appendTime appends hh:mm:ss[.ffffff]. What lies outside 0 to 24:00:00 comes
 // from foreign bytes and is printed so that PostgreSQL refuses it.
 func appendTime(dst []byte, micros int64) []byte {
-	if micros < 0 || micros > microsPerDay {
+	if micros < 0 || micros > apply.MicrosPerDay {
 		dst = append(dst, "out of range: "...)
 		return strconv.AppendInt(dst, micros, 10)
 	}
@@ -164,48 +130,16 @@ func appendElement(dst []byte, v replication.Value, bits uint8) []byte {
 	dst = append(dst, '"')
 	start := len(dst)
 	dst = appendText(dst, v, bits)
-	dst = escapeTail(dst, start, &arrayEscapes)
+	dst = apply.EscapeTail(dst, start, &arrayEscapes)
 	return append(dst, '"')
 }
 
-// escapes says for each byte what follows the backslash that replaces it; 0
-// leaves the byte as it is.
-type escapes [256]byte
-
 var (
 	// arrayEscapes are those inside a quoted array element.
-	arrayEscapes = escapes{'"': '"', '\\': '\\'}
+	arrayEscapes = apply.Escapes{'"': '"', '\\': '\\'}
 	// copyEscapes are those of COPY's text format (manual, COPY, "Text Format").
-	copyEscapes = escapes{'\\': '\\', '\t': 't', '\n': 'n', '\r': 'r'}
+	copyEscapes = apply.Escapes{'\\': '\\', '\t': 't', '\n': 'n', '\r': 'r'}
 )
-
-// escapeTail escapes dst[start:] in place: each escape makes one byte two, so
-// the tail is rewritten from its end.
-func escapeTail(dst []byte, start int, esc *escapes) []byte {
-	n := 0
-	for _, c := range dst[start:] {
-		if esc[c] != 0 {
-			n++
-		}
-	}
-	if n == 0 {
-		return dst
-	}
-	end := len(dst)
-	for range n {
-		dst = append(dst, 0)
-	}
-	for r, w := end-1, len(dst)-1; r >= start; r-- {
-		if e := esc[dst[r]]; e != 0 {
-			dst[w], dst[w-1] = e, '\\'
-			w -= 2
-		} else {
-			dst[w] = dst[r]
-			w--
-		}
-	}
-	return dst
-}
 
 // appendCopy appends v as a field of COPY's text format.
 func appendCopy(dst []byte, v replication.Value, bits uint8) []byte {
@@ -217,7 +151,7 @@ func appendCopy(dst []byte, v replication.Value, bits uint8) []byte {
 	case replication.KindString, replication.KindJSON, replication.KindArray, replication.KindDecimal:
 		start := len(dst)
 		dst = appendText(dst, v, bits)
-		return escapeTail(dst, start, &copyEscapes)
+		return apply.EscapeTail(dst, start, &copyEscapes)
 	default:
 		return appendText(dst, v, bits)
 	}

@@ -2,17 +2,13 @@ package postgres
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"cdc/replication"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
-
-// truncateChunk is how many keys one step of a partial truncate reads.
-const truncateChunk = 10_000
 
 // Truncate implements sink.Writer.
 func (w *Writer) Truncate(ctx context.Context, group string, s *sink.Shape, keep func(key []replication.Value) bool, o sink.Offset) error {
@@ -58,8 +54,8 @@ func (w *Writer) truncateSome(ctx context.Context, p *plan, keep func([]replicat
 			Remedy:  "truncate the table by hand and set on_error: skip for this record, or use one partition",
 		}
 	}
-	expr := join(cols, ", ", func(c column) string { return keyText(p.shape.Fields[c.field].Kind, c.name) })
-	raw := join(cols, ", ", func(c column) string { return "concat(" + c.name + ")" })
+	expr := apply.Join(cols, ", ", func(c *column) string { return keyText(p.shape.Fields[c.field].Kind, c.name) })
+	raw := apply.Join(cols, ", ", func(c *column) string { return "concat(" + c.name + ")" })
 	// As the source prints them.
 	if err := w.exec(ctx, "SET LOCAL extra_float_digits = 1; SET LOCAL intervalstyle = 'postgres'"); err != nil {
 		return fmt.Errorf("set the style of keys: %w", err)
@@ -70,14 +66,14 @@ func (w *Writer) truncateSome(ctx context.Context, p *plan, keep func([]replicat
 	remove := p.remove(p.unnest(cols))
 	key := make([]replication.Value, len(cols))
 	for {
-		rows, err := w.query(ctx, "FETCH "+strconv.Itoa(truncateChunk)+" FROM cdc_keys")
+		rows, err := w.query(ctx, "FETCH "+strconv.Itoa(apply.TruncateChunk)+" FROM cdc_keys")
 		if err != nil {
 			return fmt.Errorf("read keys of table %s: %w", p.table, err)
 		}
 		gone := make([][]replication.Value, len(cols))
 		for _, r := range rows {
 			for i, c := range cols {
-				if key[i], err = parseKey(p.shape.Fields[c.field].Kind, r[i]); err != nil {
+				if key[i], err = apply.ParseKey(p.shape.Fields[c.field].Kind, string(r[i])); err != nil {
 					return fmt.Errorf("read keys of table %s, column %s: %w", p.table, c.name, err)
 				}
 			}
@@ -96,13 +92,13 @@ func (w *Writer) truncateSome(ctx context.Context, p *plan, keep func([]replicat
 				return fmt.Errorf("delete from table %s: %w", p.table, err)
 			}
 		}
-		if len(rows) < truncateChunk {
+		if len(rows) < apply.TruncateChunk {
 			return w.exec(ctx, "CLOSE cdc_keys")
 		}
 	}
 }
 
-// keyText is the expression that renders a key column so that parseKey reads
+// keyText is the expression that renders a key column so that apply.ParseKey reads
 // the neutral kind from it. concat prints by the type's output function, where
 // a cast of character(n) to text would trim it.
 func keyText(k replication.Kind, name string) string {
@@ -117,38 +113,5 @@ func keyText(k replication.Kind, name string) string {
 		return "CASE WHEN isfinite(" + name + ") THEN (extract(epoch FROM " + name + ") * 1000000)::bigint::text ELSE " + name + "::text END"
 	default:
 		return "concat(" + name + ")"
-	}
-}
-
-func parseKey(k replication.Kind, b []byte) (replication.Value, error) {
-	s := string(b)
-	switch k {
-	case replication.KindBool:
-		return replication.BoolValue(s == "t"), nil
-	case replication.KindInt:
-		n, err := strconv.ParseInt(s, 10, 64)
-		return replication.IntValue(n), err
-	case replication.KindUint:
-		n, err := strconv.ParseUint(s, 10, 64)
-		return replication.UintValue(n), err
-	case replication.KindFloat:
-		f, err := strconv.ParseFloat(s, 64)
-		return replication.FloatValue(f), err
-	case replication.KindDate, replication.KindTime, replication.KindTimestamp, replication.KindTimestampTZ:
-		switch s {
-		case "infinity":
-			return replication.NumValue(k, replication.Infinity), nil
-		case "-infinity":
-			return replication.NumValue(k, replication.NegInfinity), nil
-		}
-		n, err := strconv.ParseInt(s, 10, 64)
-		return replication.NumValue(k, n), err
-	case replication.KindBytes, replication.KindUUID:
-		raw, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
-		return replication.BytesValue(k, raw), err
-	case replication.KindDecimal, replication.KindString, replication.KindJSON:
-		return replication.BytesValue(k, b), nil
-	default:
-		return replication.Null, fmt.Errorf("a key of kind %s cannot be compared", k)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"cdc/replication"
 	"cdc/secret"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
 
 // cell is a value and the SQL expression that PostgreSQL itself has for it.
@@ -324,7 +325,7 @@ func TestLabels(t *testing.T) {
 			t.Errorf("row %s", got)
 		}
 		b := tg.batch(s, row(num(3), str("sad"), list(), str("no mood")))
-		if err := tg.w.Apply(t.Context(), "g", b); !isRowErrors(err) || enum(tg) != "sad,o'k,very happy" {
+		if err := tg.w.Apply(t.Context(), "g", b); !apply.IsRowErrors(err) || enum(tg) != "sad,o'k,very happy" {
 			t.Errorf("a text that is no mood: %v, labels %s", err, enum(tg))
 		}
 	})
@@ -332,7 +333,7 @@ func TestLabels(t *testing.T) {
 		tg := newTarget(t, Config{})
 		tg.exec(ddl)
 		err := tg.w.Apply(t.Context(), "g", tg.batch(s, rows...))
-		if !isRowErrors(err) || !strings.Contains(err.Error(), "ADD VALUE") || enum(tg) != "sad" {
+		if !apply.IsRowErrors(err) || !strings.Contains(err.Error(), "ADD VALUE") || enum(tg) != "sad" {
 			t.Errorf("%v, labels %s", err, enum(tg))
 		}
 	})

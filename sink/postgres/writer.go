@@ -16,6 +16,7 @@ import (
 	"cdc/replication"
 	"cdc/secret"
 	"cdc/sink"
+	"cdc/sink/apply"
 )
 
 // Config says which database to write to, and what may be changed in it.
@@ -111,7 +112,7 @@ func (w *Writer) connect(ctx context.Context) error {
 	if pc.ConnectTimeout == 0 || pc.ConnectTimeout > 30*time.Second {
 		pc.ConnectTimeout = 30 * time.Second
 	}
-	pc.DialFunc = dialer().DialContext
+	pc.DialFunc = apply.Dialer().DialContext
 	conn, err := pgconn.ConnectConfig(ctx, pc)
 	switch code := sqlState(err); {
 	case strings.HasPrefix(code, "28"), code == "3D000", code == noPrivilege:
@@ -192,30 +193,14 @@ func (w *Writer) query(ctx context.Context, sql string, params ...string) ([][][
 
 // retry runs f until it succeeds or fails for good, reconnecting in between.
 func (w *Writer) retry(ctx context.Context, what string, f func() error) error {
-	wait := 50 * time.Millisecond
-	for {
-		err := w.ready(ctx)
-		if err == nil {
-			err = f()
-		}
-		if err == nil || ctx.Err() != nil || !transient(err) {
-			if ctx.Err() != nil && err != nil {
-				return ctx.Err()
+	c := apply.Connection{
+		Ready: w.ready, Transient: transient, Log: w.log,
+		Lost: func(ctx context.Context, err error) {
+			if sqlState(err) == readOnly && w.conn != nil {
+				// Another server may be the primary by now, behind the same name.
+				_ = w.conn.Close(ctx) // it is given up
 			}
-			return err
-		}
-		if sqlState(err) == readOnly && w.conn != nil {
-			// Another server may be the primary by now, behind the same name.
-			_ = w.conn.Close(ctx) // it is given up
-		}
-		w.log.Warn("sink database: will try again", "while", what, "wait", wait, "error", err)
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C:
-		}
-		wait = min(wait*2, 10*time.Second)
+		},
 	}
+	return c.Retry(ctx, what, f)
 }

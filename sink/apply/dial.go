@@ -1,4 +1,4 @@
-package mysql
+package apply
 
 import (
 	"net"
@@ -13,8 +13,8 @@ import (
 // forgotten an idle connection gives none.
 const deadAfter = 60 * time.Second
 
-// dialer finds out when the other side of a connection has gone.
-func dialer() *net.Dialer {
+// Dialer finds out when the other side of a connection has gone.
+func Dialer() *net.Dialer {
 	return &net.Dialer{
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: deadAfter / 2, Interval: deadAfter / 6, Count: 3},
 		Control: func(network, _ string, c syscall.RawConn) error {
