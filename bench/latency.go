@@ -17,7 +17,7 @@ import (
 const (
 	rate    = 1000 // single-row transactions a second
 	writers = 8
-	warmUp  = 10 * time.Second // a broker that has just started compiles its code meanwhile
+	settle  = 4 * time.Second // at the beginning of a round, not counted
 )
 
 // measureLatency commits single-row transactions by the clock, whether or not
@@ -38,8 +38,9 @@ func (b *bench) measureLatency(ctx context.Context) error {
 	if err := makeTable(ctx, conn); err != nil {
 		return err
 	}
-	topic := b.env.id + "_latency"
-	p, err := b.env.capture(captureConfig{name: "lat", url: url, table: "r", topic: topic, snapshot: "initial"})
+	round := len(b.samples["latency_ms_p50"])
+	topic := fmt.Sprintf("%s_latency%d", b.env.id, round)
+	p, err := b.env.capture(captureConfig{name: fmt.Sprintf("lat%d", round), url: url, table: "r", topic: topic, snapshot: "initial"})
 	if err != nil {
 		return err
 	}
@@ -77,10 +78,10 @@ func (b *bench) measureLatency(ctx context.Context) error {
 // after its commit, and after its commit record's time, its record came. id
 // finds the number in a record.
 func (b *bench) commits(ctx context.Context, url string, p *process, topic, insert string, id func(*kgo.Record) (int64, error)) (known, logged []float64, err error) {
-	total := int((warmUp + b.latency).Seconds()) * rate
+	total := int((settle + b.latency).Seconds()) * rate
 	var arrivals []arrival // by id
 	received := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(ctx, warmUp+b.latency+30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, settle+b.latency+30*time.Second)
 	defer cancel()
 	go func() {
 		var err error
@@ -97,7 +98,7 @@ func (b *bench) commits(ctx context.Context, url string, p *process, topic, inse
 	if _, err := p.stop(); err != nil {
 		return nil, nil, err
 	}
-	for i := int(warmUp.Seconds())*rate + 1; i <= total; i++ {
+	for i := int(settle.Seconds())*rate + 1; i <= total; i++ {
 		a := arrivals[i]
 		if a.at.IsZero() {
 			return nil, nil, fmt.Errorf("row %d did not arrive", i)

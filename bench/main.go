@@ -8,14 +8,17 @@
 //	           pg_recvlogical ends, and until the topic's end offset in Kafka is
 //	           the number of rows
 //	bigtx      one transaction of twice the rows: its first row in Kafka after the
-//	           commit, with cdc at work meanwhile
+//	           commit, with cdc at work meanwhile, and its commit at a client that
+//	           discards everything
 //	snapshot   cdc capture's first snapshot against COPY … TO STDOUT
 //	sink       cdc sink into an empty table, and again with all keys there,
 //	           against a raw COPY … FROM STDIN into a table with a primary key
 //	mysql      a backlog in MySQL's binlog, received by a client that decodes nothing
 //	           and by cdc capture; then one transaction of as many rows
 //	mariadb    the same of MariaDB
-//	latency    commit → consumer at 1,000 single-row transactions a second
+//	latency    commit → consumer at 1,000 single-row transactions a second; its
+//	           rounds, and those of outbox-latency, lie between the other parts,
+//	           because a machine is busy with other things for minutes at a time
 //
 // It prints a table and writes the medians as JSON. Addresses of Kafka and the
 // registry come from the environment (make bench); PostgreSQL's programs must
@@ -28,7 +31,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -41,7 +43,7 @@ import (
 // keys are the results, in the order of the table.
 var keys = []string{
 	"capture_rows_per_s", "recvlogical_rows_per_s", "capture_ratio", "capture_cpu_s_per_million", "capture_rss_mb",
-	"bigtx_rss_mb", "bigtx_first_ms",
+	"bigtx_rss_mb", "bigtx_first_ms", "bigtx_server_ms", "bigtx_app_rss_mb", "bigtx_app_first_ms",
 	"snapshot_rows_per_s", "copyout_rows_per_s", "snapshot_ratio",
 	"sink_rows_per_s", "sink_upsert_rows_per_s", "copy_rows_per_s", "sink_ratio", "sink_cpu_s_per_million",
 	"latency_ms_p50", "latency_ms_p99",
@@ -60,9 +62,9 @@ func main() {
 	binary := flag.String("binary", "", "the cdc to measure, instead of one built from this checkout")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	b := &bench{rows: *rows, rounds: *rounds, latency: 15 * time.Second, logs: *logs, binary: *binary, samples: map[string][]float64{}}
+	b := &bench{rows: *rows, rounds: *rounds, warmUp: 30 * time.Second, latency: 8 * time.Second, logs: *logs, binary: *binary, samples: map[string][]float64{}}
 	if *short {
-		b.rows, b.rounds, b.latency = 20_000, 1, 3*time.Second
+		b.rows, b.rounds, b.warmUp, b.latency = 20_000, 1, 6*time.Second, 3*time.Second
 	}
 	err := b.run(ctx, *only, *out)
 	stop()
@@ -75,40 +77,48 @@ func main() {
 // bench is one run.
 type bench struct {
 	rows, rounds int
-	latency      time.Duration
+	bigRows      int           // of the one transaction
+	warmUp       time.Duration // of the broker
+	latency      time.Duration // of a round
 	logs, binary string
 	samples      map[string][]float64
 	env          *environment
 }
 
 func (b *bench) run(ctx context.Context, only, out string) (err error) {
-	parts := []struct {
+	type part struct {
 		name string
 		run  func(context.Context) error
-	}{{"latency", b.measureLatency}, {"capture", b.capture}, {"bigtx", b.bigTransaction}, {"snapshot", b.snapshot}, {"sink", b.sink}, {"outbox", b.outbox}, {"outbox-latency", b.outboxLatency}, {"mysql", b.mysql}, {"mariadb", b.mariadb}}
+	}
+	latency, outboxLatency := part{"latency", b.measureLatency}, part{"outbox-latency", b.outboxLatency} // a round each
+	parts := []part{
+		latency, outboxLatency, {"capture", b.capture}, {"bigtx", b.bigTransaction},
+		latency, outboxLatency, {"snapshot", b.snapshot}, {"sink", b.sink}, {"outbox", b.outbox},
+		latency, outboxLatency, {"mysql", b.mysql}, {"mariadb", b.mariadb},
+	}
 	chosen := map[string]bool{}
 	for p := range strings.SplitSeq(only, ",") {
+		if known := func(k part) bool { return k.name == p }; p != "" && !slices.ContainsFunc(parts, known) {
+			return fmt.Errorf("-only names no part: %s", p)
+		}
 		chosen[p] = true
 	}
 	if b.env, err = open(ctx, b.logs, b.binary); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.env.close(context.WithoutCancel(ctx))) }()
-	if err := b.env.warm(ctx, 2*b.latency); err != nil {
+	if err := b.env.warm(ctx, b.warmUp); err != nil {
 		return err
 	}
+	runs := map[string]int{}
 	for _, p := range parts {
-		if only != "" && !chosen[p.name] {
+		if only != "" && !chosen[p.name] || runs[p.name] == b.rounds {
 			continue
 		}
-		delete(chosen, p.name)
+		runs[p.name]++
 		if err := p.run(ctx); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
-	}
-	delete(chosen, "")
-	if len(chosen) > 0 {
-		return fmt.Errorf("-only names no part: %s", strings.Join(slices.Collect(maps.Keys(chosen)), ", "))
 	}
 	return b.report(out, only != "")
 }

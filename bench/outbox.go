@@ -118,11 +118,12 @@ func (b *bench) outboxLatency(ctx context.Context) error {
 	if err := outboxTable(ctx, conn); err != nil {
 		return err
 	}
-	topic := b.env.id + "_outbox_latency"
+	round := len(b.samples["outbox_latency_ms_p50"])
+	topic := fmt.Sprintf("%s_outbox_latency%d", b.env.id, round)
 	if err := b.register(ctx, topic); err != nil {
 		return err
 	}
-	p, err := b.env.captureOutbox("oblat", url, "avro")
+	p, err := b.env.captureOutbox(fmt.Sprintf("oblat%d", round), url, "avro")
 	if err != nil {
 		return err
 	}
