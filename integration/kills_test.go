@@ -243,7 +243,8 @@ func (k *killer) run(ctx context.Context, t *testing.T, n int) {
 			}
 			pause(ctx, p, time.Duration(rng.IntN(700))*time.Millisecond)
 		}
-		starting := early || err != nil
+		// What the one before it had sent may look like its progress.
+		starting := early || err != nil || strings.Contains(p.output(), "read the server's settings")
 		if down := outage%2 == 1 || k.outage() != outage; starting && down && !p.running() && p.cmd.ProcessState.ExitCode() == 1 {
 			k.vain++ // a supervisor starts it again
 			continue
