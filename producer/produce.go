@@ -212,6 +212,9 @@ func (c *call) everywhere(k *kgo.Record) {
 func (c *call) tooLarge(ctx context.Context, m *mapping.Record, k *kgo.Record, size int) (*kgo.Record, error) {
 	why := &tooLargeError{topic: c.topic.name, size: size, limit: c.topic.limit}
 	rowErr := rowError(m, why)
+	if m.Routing != nil && c.p.conf.TooLarge != nil {
+		c.p.conf.TooLarge(m)
+	}
 	onError := c.p.conf.OnError
 	if m.Routing != nil && m.Routing.OnError != "" {
 		onError = m.Routing.OnError

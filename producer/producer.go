@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"cdc/kafka"
+	"cdc/mapping"
 )
 
 // The ways to deal with a record that cannot be published.
@@ -49,6 +50,9 @@ type Config struct {
 	// OnError is what becomes of a record that is too large: OnErrorStop (the
 	// default) or OnErrorDeadLetter.
 	OnError string
+	// TooLarge is told of every message of an outbox that is too large for its
+	// topic, whatever becomes of it. It must not block. May be nil.
+	TooLarge func(m *mapping.Record)
 	// DeadLetterTopic is needed for OnErrorDeadLetter. It is created with a
 	// larger max.message.bytes when Topics.Create is set.
 	DeadLetterTopic string

@@ -58,6 +58,9 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 		return usageError{err}
 	}
 	topics = append(topics, route.Topics(s.Outbox)...)
+	if outbox, ok := mapper.(*route.Mapper); ok {
+		s.Producer.TooLarge = outbox.TooLarge
+	}
 	prod, err := producer.New(ctx, s.Producer)
 	if err != nil {
 		return usageError{err}

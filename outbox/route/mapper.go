@@ -277,7 +277,7 @@ func (m *Mapper) change(ctx context.Context, p *plan, c *replication.Change, ind
 	clear(out.List[list:])
 	out.List, out.Headers, out.Routings, out.Buf = out.List[:list], out.Headers[:headers], out.Routings[:routings], out.Buf[:buf]
 	topic := ""
-	if m.msg.to != nil {
+	if m.msg.to != nil && m.msg.to.err == nil { // others may be any text
 		topic = m.msg.to.name
 	}
 	m.failed.WithLabelValues(p.table.String(), topic).Inc()
@@ -285,6 +285,11 @@ func (m *Mapper) change(ctx context.Context, p *plan, c *replication.Change, ind
 		Table: p.table.String(), Key: "id=" + id, Op: c.Op, Tx: string(c.Tx.ID), Commit: string(c.Tx.Commit),
 		Index: index, OnError: p.box.OnError, Err: err,
 	}
+}
+
+// TooLarge counts a message that a topic does not take. Any goroutine may call it.
+func (m *Mapper) TooLarge(r *mapping.Record) {
+	m.failed.WithLabelValues(r.Table.String(), r.Topic).Inc()
 }
 
 // systemError is an error that concerns no single message.
