@@ -54,8 +54,9 @@ type MySQLSource struct {
 	ZeroDates string
 	OnPurged  string
 	IDWait    time.Duration
-	// OnDropPartition is refuse or warn.
+	// OnDropPartition and OnRename are refuse or warn.
 	OnDropPartition string
+	OnRename        string
 }
 
 // PostgresSource is a PostgreSQL database to capture from.

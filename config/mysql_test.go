@@ -16,7 +16,7 @@ func TestMySQLSource(t *testing.T) {
 	}
 	m := c.Source.MariaDB
 	if !c.Source.Given() || c.Source.MySQL != nil || m.URL.Reveal() != "mariadb://cdc@db1:3306,db2:3307/" || m.Password.Reveal() != "p@ss" ||
-		m.ServerID != 1<<32-1 || m.ZeroDates != "text" || m.OnPurged != "refuse" || m.IDWait != 30*time.Second || m.TLS.CA != "/ca.pem" {
+		m.ServerID != 1<<32-1 || m.ZeroDates != "text" || m.OnPurged != "refuse" || m.OnRename != "refuse" || m.IDWait != 30*time.Second || m.TLS.CA != "/ca.pem" {
 		t.Errorf("%+v", m)
 	}
 	for file, want := range map[string]string{

@@ -36,6 +36,7 @@ func (m *MySQLSource) declare(o *object) {
 	o.choice("zero_dates", &m.ZeroDates, "What becomes of dates that the calendar does not have (0000-00-00, 2026-00-00): error makes an error of the row; null makes them NULL; text makes every DATE, DATETIME and TIMESTAMP a text.", "error", "null", "text").defaults("error")
 	o.choice("on_purged", &m.OnPurged, "What to do at the start when the server has purged log that is still to be read: refuse says what is missing; snapshot reads all tables again. Rows that were deleted meanwhile then stay where they were published.", "refuse", "snapshot").defaults("refuse")
 	o.choice("on_drop_partition", &m.OnDropPartition, "What to do when a partition of a captured table is dropped or truncated: the rows that go with it are not in the log. refuse stops; warn goes on, and the rows stay where they were published.", "refuse", "warn").defaults("refuse")
+	o.choice("on_rename", &m.OnRename, "What a statement does that gives a captured table a name which is not captured, when no other table takes its own: refuse stops the capture, since what is written to the table from there on would not be published; warn goes on, and the capture's log says so. A table that another one takes the place of in the same statement is followed by name in any case.", "refuse", "warn").defaults("refuse")
 	o.duration("server_id_wait", &m.IDWait, "How long to wait for a server id that another process still uses.").defaults("30s")
 }
 

@@ -100,6 +100,7 @@ func (s *setup) mysqlSource() mysql.Config {
 	p := mysql.Config{
 		Name: c.Name, Flavor: flavor, URL: m.URL, Password: m.Password, ServerID: uint32(m.ServerID), IDWait: m.IDWait,
 		ZeroDates: mysql.ZeroDates(m.ZeroDates), OnPurged: mysql.OnPurged(m.OnPurged),
+		OnDropPartition: mysql.OnDropPartition(m.OnDropPartition), OnRename: mysql.OnRename(m.OnRename),
 		Logger: s.log, Registerer: s.registerer, Progress: func(p mysql.Progress) { report(postgres.Progress(p)) },
 	}
 	if t := m.TLS; t != nil {
@@ -108,6 +109,7 @@ func (s *setup) mysqlSource() mysql.Config {
 	for _, t := range c.Tables {
 		p.Tables = append(p.Tables, mysql.TableConfig{
 			Schema: t.Schema, Name: t.Name, Snapshot: mysql.SnapshotMode(t.Snapshot), Key: keyColumns(t.Key), Keyless: t.Key.Mode == config.KeyNone,
+			Toast: mysql.Toast(t.Toast),
 		})
 	}
 	for _, b := range c.Outbox {

@@ -67,6 +67,16 @@ const (
 	OnDropPartitionWarn   OnDropPartition = "warn" // go on: the rows stay where they were published
 )
 
+// OnRename says what happens when a captured table gets a name that is not
+// captured, and no other table gets its own.
+type OnRename string
+
+// The policies. The empty one is OnRenameRefuse.
+const (
+	OnRenameRefuse OnRename = "refuse"
+	OnRenameWarn   OnRename = "warn" // names are captured, whatever table has them
+)
+
 // TableConfig is one captured table.
 type TableConfig struct {
 	Schema, Name string // the database, and the table in it; unquoted
@@ -115,6 +125,7 @@ type Config struct {
 	From            replication.Position // the saved checkpoint, "" when there is none
 	ZeroDates       ZeroDates
 	OnPurged        OnPurged
+	OnRename        OnRename
 	OnDropPartition OnDropPartition
 	BatchBytes      int           // budget of a Batch in bytes; 0 = 1 MiB
 	IDWait          time.Duration // how long to wait for a server id in use before refusing; 0 = 30 s
@@ -171,6 +182,9 @@ func (c Config) complete() (Config, error) {
 		return c, err
 	}
 	if err := oneOf("on_drop_partition", &c.OnDropPartition, OnDropPartitionRefuse, OnDropPartitionWarn); err != nil {
+		return c, err
+	}
+	if err := oneOf("on_rename", &c.OnRename, OnRenameRefuse, OnRenameWarn); err != nil {
 		return c, err
 	}
 	var err error

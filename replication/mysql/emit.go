@@ -116,6 +116,10 @@ func (r *reader) emit(ctx context.Context, e *rowsEvent, compressed bool) error 
 		return err
 	}
 	r.tx.rows = true
+	if t.plan.added {
+		t.plan.added = false
+		r.tx.added = append(r.tx.added, t.mark)
+	}
 	for first := true; ; first = false {
 		var ch replication.Change
 		more, err := w.next(&b.Arena, &ch)

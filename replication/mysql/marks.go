@@ -7,11 +7,13 @@ import "maps"
 type marks struct {
 	tables map[string]tableMark
 	ahead  int // tables whose snapshot is beyond the stream
-	text   positionText
+	// columns is histories.text.
+	columns string
+	text    positionText
 }
 
-func newMarks(tables map[string]tableMark) *marks {
-	m := &marks{tables: maps.Clone(tables)}
+func newMarks(tables map[string]tableMark, columns string) *marks {
+	m := &marks{tables: maps.Clone(tables), columns: columns}
 	if m.tables == nil {
 		m.tables = map[string]tableMark{}
 	}
@@ -20,7 +22,7 @@ func newMarks(tables map[string]tableMark) *marks {
 			m.ahead++
 		}
 	}
-	m.text = newPositionText(m.tables)
+	m.text = newPositionText(m.tables, m.columns)
 	return m
 }
 
@@ -44,5 +46,13 @@ func (m *marks) pass(p *place) {
 			m.ahead--
 		}
 	}
-	m.text = newPositionText(m.tables)
+	m.text = newPositionText(m.tables, m.columns)
+}
+
+// remember takes the histories that Positions hold from here on.
+func (m *marks) remember(columns string) {
+	if m.columns != columns {
+		m.columns = columns
+		m.text = newPositionText(m.tables, columns)
+	}
 }

@@ -22,13 +22,16 @@ import (
 //	{"gtid_pos":"0-1-77","tables":{"app.orders":"done"}}
 //	{"file":"binlog.000007:4711","server":"3e11fa47-…","tables":{"app.orders":"done"}}
 //
-// each with "seen":"3e11fa47-…/binlog.000007:4480:9f86d081", the witness, behind the
+// each with "columns" behind the tables where statements have said something of
+// their columns (see columnHistory), and with "seen":"3e11fa47-…/binlog.000007:4480:9f86d081", the witness, behind the
 // place once there is one.
 type position struct {
 	place place
 	// tables holds, by tableKey, what is known of the snapshot of a table. One
 	// that is absent has not been read.
 	tables map[string]tableMark
+	// columns holds, by tableKey, what statements before the place have said.
+	columns histories
 }
 
 // tableMark says how far a table's snapshot is.
@@ -89,6 +92,7 @@ type positionJSON struct {
 	Server  string            `json:"server,omitempty"`
 	Seen    string            `json:"seen,omitempty"`
 	Tables  map[string]string `json:"tables,omitempty"`
+	Columns histories         `json:"columns,omitempty"`
 }
 
 // parsePosition reads the text of a position that is not "".
@@ -116,6 +120,8 @@ func parsePosition(p replication.Position) (pos position, err error) {
 			return pos, fmt.Errorf("read position %q: %w", string(p), err)
 		}
 	}
+	maps.DeleteFunc(j.Columns, func(_ string, h *columnHistory) bool { return h == nil })
+	pos.columns = j.Columns
 	pos.tables = make(map[string]tableMark, len(j.Tables))
 	for name, text := range j.Tables {
 		upto, bounded := strings.CutPrefix(text, "begun to ")
@@ -142,15 +148,19 @@ func parsePosition(p replication.Position) (pos position, err error) {
 
 // text renders the position; equal positions have equal texts.
 func (p *position) text() replication.Position {
-	return newPositionText(p.tables).at(&p.place)
+	return newPositionText(p.tables, p.columns.text()).at(&p.place)
 }
 
 // positionText renders positions that differ in their place only.
 type positionText struct{ tail string }
 
-func newPositionText(tables map[string]tableMark) positionText {
+func newPositionText(tables map[string]tableMark, columns string) positionText {
+	tail := ""
+	if columns != "" {
+		tail = `,"columns":` + columns
+	}
 	if len(tables) == 0 {
-		return positionText{tail: `"}`}
+		return positionText{tail: `"` + tail + `}`}
 	}
 	var b strings.Builder
 	b.WriteString(`","tables":{`)
@@ -173,7 +183,7 @@ func newPositionText(tables map[string]tableMark) positionText {
 			b.WriteString(`:"done"`)
 		}
 	}
-	b.WriteString(`}}`)
+	b.WriteString(`}` + tail + `}`)
 	return positionText{tail: b.String()}
 }
 

@@ -26,7 +26,7 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 	if h.kind == gorepl.EXECUTE_LOAD_QUERY_EVENT {
 		c.Bytes(13)
 	}
-	c.Bytes(uint64(statusLen))
+	vars := readStatusVars(c.Bytes(uint64(statusLen)))
 	database := c.Bytes(uint64(schemaLen))
 	c.U8()
 	if c.Err != nil {
@@ -48,6 +48,10 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 		return r.commit()
 	}
 	kind, schema, name := classify(string(text), string(database))
+	def, err := r.defines(ctx, text, string(database), vars)
+	if err != nil {
+		return err
+	}
 	switch kind {
 	case beginStatement:
 		r.tx.begun = true
@@ -89,6 +93,11 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 		if err := r.refuseRenamed(ctx, string(text), string(database)); err != nil {
 			return err
 		}
+		if def != nil {
+			if err := r.renamed(def); err != nil {
+				return err
+			}
+		}
 	case alterRowsStatement:
 		err := r.refuseMoved(schema, name, string(text))
 		if err == nil {
@@ -105,6 +114,9 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 		if r.mentioned(string(text), string(database)) != "" {
 			clear(r.plans)
 		}
+	}
+	if def != nil {
+		r.follow(def)
 	}
 	if !r.tx.begun {
 		return r.commit()

@@ -78,7 +78,7 @@ func offlineReader(t testing.TB) (*reader, *batch) {
 	sh := offlineShapes()
 	pool := newBatchPool(1<<20, 4)
 	b := pool.TryGet()
-	r := newReader(sh.cfg, sh, place{form: placeGTID}, newMarks(nil))
+	r := newReader(sh.cfg, sh, place{form: placeGTID}, newMarks(nil, ""))
 	r.room = func(context.Context) (*batch, error) { return b, nil }
 	r.aside = func(f func() error) error { return f() }
 	r.hold = r.aside

@@ -20,6 +20,7 @@ type plan struct {
 	decoders []decoder // one a column of the log; those that skip have none in table
 	json     int       // columns that hold MySQL's JSON
 	toast    Toast     // the table's
+	added    bool      // it has columns that the statements added: see columnHistory
 	inserts  bool      // nothing but inserts matters: what they lack is not to be done without
 }
 
@@ -42,10 +43,14 @@ type shapes struct {
 	// special holds, by tableKey and column, the types that the binlog does not
 	// tell, as the catalog told them last.
 	special map[string]hints
+	// histories are what the statements of the log have said, up to where it has
+	// been read.
+	histories histories
+	warned    map[string]bool // see warnAdded
 }
 
 func newShapes(cfg *Config, s *session, server *serverInfo) *shapes {
-	return &shapes{cfg: cfg, session: s, charsets: newCharsets(s), server: server, latest: map[string]*plan{}, special: map[string]hints{}}
+	return &shapes{cfg: cfg, session: s, charsets: newCharsets(s), server: server, latest: map[string]*plan{}, special: map[string]hints{}, histories: histories{}, warned: map[string]bool{}}
 }
 
 // use takes what is known of the server from another one, or from the same one
@@ -231,6 +236,7 @@ func (s *shapes) plan(schema, name string, columns []column, key []int) (*plan, 
 	for _, i := range key {
 		t.Key = append(t.Key, place[i])
 	}
+	s.identify(out, columns, place, p)
 	out.key = t.Key
 	for _, c := range s.cfg.Tables {
 		if c.Schema != schema || c.Name != name {

@@ -7,6 +7,7 @@ package mysql
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -218,7 +219,7 @@ func (s *Source) begin() bool {
 	if s.closed {
 		return false
 	}
-	s.stream = startStream(&s.cfg, s.shapes, s.pos.place, newMarks(s.pos.tables), s.fold, s.pool)
+	s.stream = startStream(&s.cfg, s.shapes, s.pos.place, newMarks(s.pos.tables, s.pos.columns.text()), s.fold, s.pool)
 	return true
 }
 
@@ -348,9 +349,11 @@ func (s *Source) setUp(ctx context.Context) (*start, error) {
 		from = nil
 	}
 	pending := pending(&s.cfg, from, insp.purged != nil)
+	columns := s.known(from, pending)
+	s.shapes.restore(columns)
 	if len(pending) == 0 {
 		if from != nil {
-			return &start{pos: position{place: from.place, tables: s.configured(from)}}, nil
+			return &start{pos: position{place: from.place, tables: s.configured(from), columns: columns}}, nil
 		}
 		return &start{pos: position{place: insp.server.end}, announce: true}, nil
 	}
@@ -367,8 +370,8 @@ func (s *Source) setUp(ctx context.Context) (*start, error) {
 	if from != nil {
 		// The stream goes on where it was, and takes of the tables that are read
 		// now what is not in their snapshot.
-		st.pos = position{place: from.place, tables: s.configured(from)}
-		st.opening = position{place: from.place, tables: s.configured(from)}
+		st.pos = position{place: from.place, tables: s.configured(from), columns: columns}
+		st.opening = position{place: from.place, tables: s.configured(from), columns: columns}
 	}
 	for i, t := range pending {
 		name := tableKey(t.Schema, t.Name)
@@ -395,6 +398,28 @@ func (s *Source) configured(from *position) map[string]tableMark {
 		}
 	}
 	return marks
+}
+
+// known returns the histories of the tables that go on, and of those that may
+// take the place of one.
+func (s *Source) known(from *position, pending []TableConfig) histories {
+	known := histories{}
+	if from == nil {
+		return known
+	}
+	for table, h := range from.columns {
+		if h.Shadow {
+			known[table] = h
+		}
+	}
+	for _, t := range s.cfg.Tables {
+		table := tableKey(t.Schema, t.Name)
+		fresh := slices.ContainsFunc(pending, func(p TableConfig) bool { return p.Schema == t.Schema && p.Name == t.Name }) && from.tables[table].state == 0
+		if h := from.columns[table]; h != nil && !fresh {
+			known[table] = h
+		}
+	}
+	return known
 }
 
 // pending returns the tables whose rows are still to be read; all of them when

@@ -17,7 +17,8 @@ type transaction struct {
 	index  uint64
 	pass   uint64 // changes to pass over: they were handed out already
 	serial uint64
-	sum    uint32 // eventSum of its begin; 0 when it is not known where it stands
+	added  []string // tables of which a first row has come with the columns added
+	sum    uint32   // eventSum of its begin; 0 when it is not known where it stands
 }
 
 // transactionBegins reads the event that begins a transaction.
@@ -155,6 +156,9 @@ func (r *reader) commit() error {
 	// What lies beyond 4 GiB cannot be asked for.
 	if id := &r.tx.id; r.tx.sum != 0 && r.server != "" && id.offset <= 0xffffffff {
 		r.done.seen = witness{server: r.server, file: id.file, offset: id.offset, sum: r.tx.sum}
+	}
+	if len(r.tx.added) > 0 {
+		r.settle(r.tx.added)
 	}
 	r.tx = transaction{}
 	clear(r.tables)
