@@ -146,6 +146,11 @@ func (b *builder) sqlType(f *sink.Field) string {
 		if m := vectorForm.FindStringSubmatch(c.TypeName); m != nil && b.server.vectors() {
 			return "vector(" + m[1] + ")"
 		}
+		// MySQL's log does not tell the length, and its vectors may be shorter than
+		// their column's (manual, "The VECTOR Type": 16,383 at most); MariaDB's may not.
+		if c.TypeName == "vector" && b.server.vectors() && !b.server.mariadb {
+			return "vector(16383)"
+		}
 		return "json"
 	case replication.KindJSON:
 		return "json"
@@ -213,9 +218,13 @@ func createTable(s *server, table string, shape *sink.Shape) string {
 	return b.String()
 }
 
-// addColumn returns the statement that adds one column to a table.
+// addColumn returns the statement that adds one column to a table. What the
+// source's rows from before have there becomes the default: the target's rows
+// from before get it, and so do those of records that do not have the field.
 func addColumn(s *server, table string, shape *sink.Shape, f *sink.Field) string {
 	b := newBuilder(s, shape)
 	b.room = 1 << 10 // what the others take is not known
-	return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s NULL", table, quoteName(f.Name), b.sqlType(f))
+	typ := b.sqlType(f)
+	clause, _ := defaultClause(f, typ)
+	return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s NULL%s", table, quoteName(f.Name), typ, clause)
 }

@@ -249,6 +249,9 @@ func (w *Writer) addColumns(ctx context.Context, schema string, p *plan, catalog
 		switch {
 		case err == nil:
 			w.log.Info("added column", "table", p.table, "column", f.Name)
+			if _, ok := defaultClause(f, ""); !ok {
+				w.log.Warn("what the source's rows from before have in an added column has no place here as a default: they have NULL", "table", p.table, "column", f.Name, "value", f.Missing)
+			}
 		case number(err) == duplicateColumn: // another sink did
 		case transient(err):
 			return nil, fmt.Errorf("add column %q to table %s: %w", f.Name, p.table, err)
