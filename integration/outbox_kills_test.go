@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,7 +36,7 @@ func TestKillsOutbox(t *testing.T) {
 	exec1(t, source, ddl)
 	l := newOutboxLoad(w.name+"_events", func(ctx context.Context) (outboxSession, error) { return dialPostgres(ctx, w.source) })
 	// Rows from before the first start, some of them gone again.
-	if err := l.backlog(t.Context(), source, 3000); err != nil {
+	if err := l.backlog(t.Context(), source, 30_000); err != nil {
 		t.Fatal(err)
 	}
 	config := w.outboxConfig(t, `
@@ -43,9 +44,6 @@ outbox:
   - table: public.outbox
     cleanup: {every: 200ms}
   - prefix: outbox`, "")
-	// The first start publishes the rows that are there. Messages of the log count
-	// from then on: before it no slot keeps them.
-	first := start(t, binary, "capture", "--config", config)
 	clean := func() error {
 		var rows int
 		if err := source.QueryRow(t.Context(), `SELECT count(*) FROM outbox`).Scan(&rows); err != nil || rows > 0 {
@@ -53,8 +51,17 @@ outbox:
 		}
 		return nil
 	}
-	eventually(t, time.Minute, "the backlog is published and gone", clean, first)
+	// The first start, which publishes the rows that are there, is killed in the
+	// middle. Messages of the log count from then on: before it no slot keeps them.
+	first := start(t, binary, "capture", "--config", config)
+	eventually(t, time.Minute, "the first rows are published", func() error {
+		if !strings.Contains(first.output(), `msg="topic created" topic=`+l.topic) {
+			return errors.New("their topic is not made")
+		}
+		return nil
+	}, first)
 	first.kill()
+	t.Logf("the first start is killed, its snapshot was read: %v", strings.Contains(first.output(), "read all rows of table"))
 	l.killed(t, w, admin, config, n, clean, func() { exec1(t, source, `SELECT outbox_publish($1, 'end', '{"n": 0}')`, l.topic+"_end") })
 }
 
@@ -109,6 +116,13 @@ func (l *outboxLoad) killed(t *testing.T, w *world, admin *kadm.Client, config s
 	defer stop()
 	loaded := make(chan error, 1)
 	go func() { loaded <- l.run(ctx, 4) }()
+	from := l.next.Load()
+	eventually(t, time.Minute, "messages are written while there is no capture", func() error {
+		if n := l.next.Load() - from; n < 200 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
 	begin := time.Now()
 	capture := &killer{
 		args: []string{"capture", "--config", config}, seed: 3,
