@@ -29,6 +29,9 @@ func compileConnect(n *node, s *readStep, c *replication.Column) bool {
 		return set(decodeInt, replication.KindInt, "")
 	}
 	name, _ := n.props[propConnectName].(string)
+	if compileShape(name, n, s, c) || compileParts(name, n, s, c) {
+		return true
+	}
 	switch n.typ {
 	case typeInt:
 		switch name {
@@ -166,6 +169,14 @@ func (s *readStep) readConnect(c *cursor, dst *replication.Value, mem *Memory) {
 		s.readPoint(c, dst, mem)
 	case decodeConnectLine:
 		s.readLine(c, dst, mem)
+	case decodeConnectGeometry:
+		s.readGeometry(c, dst, mem)
+	case decodeConnectVector:
+		s.readVector(c, dst, mem)
+	case decodeConnectSparse:
+		s.readSparse(c, dst, mem)
+	case decodeConnectParts, decodeConnectLength:
+		s.readParts(c, dst, mem)
 	default: // read reads the others
 	}
 }

@@ -70,6 +70,11 @@ const (
 	decodeConnectDecimal
 	decodeConnectPoint
 	decodeConnectLine
+	decodeConnectGeometry
+	decodeConnectVector
+	decodeConnectSparse
+	decodeConnectParts
+	decodeConnectLength
 )
 
 // readStep reads one field.

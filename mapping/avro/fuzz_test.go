@@ -29,9 +29,26 @@ var fuzzSchemas = []string{
 	oneField(`["null","int",` + nested + `,` + enum + `,{"type":"map","values":"bytes"}]`),
 	`{"type":"record","name":"r","fields":[{"name":"f","type":"string","cdc.kind":"decimal"},{"name":"j","type":"string","cdc.kind":"json"}]}`,
 	`{"type":"record","name":"r","fields":[{"name":"a","type":["null","string"]},{"name":"b","type":"int"},{"name":"cdc_omitted","type":["null",{"type":"array","items":"string"}],"default":null,"cdc.kind":"omitted"}]}`,
+	oneField(connectGeometry), oneField(connectVector), oneField(connectSparse), oneField(connectZonedTimestamp), oneField(connectDuration), oneField(connectZonedTime),
 	`"string"`,
 	`{"type":"map","values":{"type":"array","items":{"type":"int","logicalType":"time-millis"}}}`,
 }
+
+// Types as Debezium has them.
+const (
+	connectGeometry = `{"type":"record","name":"io.debezium.data.geometry.Geometry","fields":[{"name":"wkb","type":"bytes"},{"name":"srid","type":["null","int"]},
+		{"name":"extensions","type":["null",{"type":"map","values":"string"}]}],"connect.name":"io.debezium.data.geometry.Geometry"}`
+	connectVector = `{"type":"array","items":"double","connect.name":"io.debezium.data.DoubleVector"}`
+	connectSparse = `{"type":"record","name":"io.debezium.data.SparseDoubleVector","fields":[{"name":"dimensions","type":"int"},{"name":"vector","type":{"type":"array",
+		"items":{"type":"record","name":"e","fields":[{"name":"key","type":"int"},{"name":"value","type":"double"}]}}}],"connect.name":"io.debezium.data.SparseDoubleVector"}`
+	connectZonedTimestamp = `{"type":"record","name":"io.debezium.time.StructuredZonedTimestamp","fields":[{"name":"year","type":["null","int"]},{"name":"month","type":["null","int"]},
+		{"name":"day","type":["null","int"]},{"name":"hour","type":["null","int"]},{"name":"nanos","type":["null","int"]},{"name":"offsetSeconds","type":["null","int"]},
+		{"name":"zoneId","type":["null","string"]},{"name":"specialValue","type":["null","string"]}],"connect.name":"io.debezium.time.StructuredZonedTimestamp"}`
+	connectZonedTime = `{"type":"record","name":"io.debezium.time.StructuredZonedTime","fields":[{"name":"hour","type":["null","int"]},{"name":"minute","type":["null","int"]},
+		{"name":"second","type":["null","int"]},{"name":"offsetSeconds","type":["null","int"]}],"connect.name":"io.debezium.time.StructuredZonedTime"}`
+	connectDuration = `{"type":"record","name":"io.debezium.time.StructuredDuration","fields":[{"name":"years","type":["null","int"]},{"name":"hours","type":["null","int"]},
+		{"name":"seconds","type":["null","long"]},{"name":"nanos","type":["null","int"]}],"connect.name":"io.debezium.time.StructuredDuration"}`
+)
 
 // FuzzDecode feeds the sink's decoder with any bytes: no panic, no memory out
 // of proportion, and what decodes renders as valid JSON.

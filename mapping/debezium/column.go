@@ -42,8 +42,11 @@ const (
 	opPoint
 	opLine
 	opCircle
-	opShape      // lseg, box, path, polygon as well-known binary
-	opStructured // dates, times and intervals as records of their parts
+	opShape        // lseg, box, path, polygon as well-known binary
+	opGeometry     // hexadecimal well-known binary of PostGIS
+	opVector       // pgvector's text as an array
+	opSparseVector // the same of a sparse one
+	opStructured   // dates, times and intervals as records of their parts
 	opArray
 )
 
@@ -299,9 +302,10 @@ func text(o *Options, s step, name string, mods []int, labels string) (step, *sc
 		return s, &schema{typ: "record", name: "io.debezium.data.geometry.Circle", version: 1, fields: []field{{"center", pointSchema()}, {"radius", plain("double")}}}, nil
 	case "lseg", "box", "path", "polygon":
 		s.op, s.mode = opShape, name
-		return s, &schema{typ: "record", name: "io.debezium.data.geometry.Geometry", version: 2, fields: []field{
-			{"wkb", plain("bytes")}, {"srid", orNull(plain("int"))}, {"extensions", orNull(&schema{typ: "map", items: plain("string")})},
-		}}, nil
+		return s, geometrySchema(), nil
+	}
+	if e, sch, ok := extension(s, name); ok {
+		return e, sch, nil
 	}
 	if name == "interval" || strings.HasPrefix(name, "interval ") {
 		if o.Time == "structured" {

@@ -42,16 +42,17 @@ type step struct {
 }
 
 var (
-	errNull      = errors.New("null, but the column is NOT NULL")
-	errUTF8      = errors.New("text that is not UTF-8")
-	errForm      = errors.New("a form that is not known")
-	errNanos     = errors.New("beyond the range of nanoseconds (1677 to 2262), which time.precision.mode asks for")
-	errDate      = errors.New("beyond the range of a date in 32 bits")
-	errInterval  = errors.New("beyond the range of microseconds in 64 bits, which interval.handling.mode numeric asks for")
-	errNotFinite = errors.New("a decimal of Connect has no NaN and no infinity: set decimal to string or double")
-	errUUID      = errors.New("not 16 bytes")
-	errParts     = errors.New("its parts do not fit into 32 bits each, which time.precision.mode structured asks for")
-	errNested    = errors.New("an element of another kind than the column's")
+	errNull       = errors.New("null, but the column is NOT NULL")
+	errUTF8       = errors.New("text that is not UTF-8")
+	errForm       = errors.New("a form that is not known")
+	errNanos      = errors.New("beyond the range of nanoseconds (1677 to 2262), which time.precision.mode asks for")
+	errDate       = errors.New("beyond the range of a date in 32 bits")
+	errInterval   = errors.New("beyond the range of microseconds in 64 bits, which interval.handling.mode numeric asks for")
+	errNotFinite  = errors.New("a decimal of Connect has no NaN and no infinity: set decimal to string or double")
+	errUUID       = errors.New("not 16 bytes")
+	errParts      = errors.New("its parts do not fit into 32 bits each, which time.precision.mode structured asks for")
+	errDimensions = errors.New("more than 32767 dimensions, which a SparseDoubleVector cannot count")
+	errNested     = errors.New("an element of another kind than the column's")
 )
 
 // append appends v. after says that it stands in the row after a change.
@@ -134,6 +135,12 @@ func (s *step) appendValue(dst []byte, v *replication.Value) ([]byte, error) {
 		return appendHStoreMap(dst, v.Bytes())
 	case opPoint, opLine, opCircle, opShape:
 		return s.appendGeometry(dst, v.Bytes())
+	case opGeometry:
+		return s.appendEWKB(dst, v.Bytes())
+	case opVector:
+		return s.appendVector(dst, v.Bytes())
+	case opSparseVector:
+		return appendSparseVector(dst, v.Bytes())
 	case opStructured:
 		return s.appendStructured(dst, v)
 	case opArray:

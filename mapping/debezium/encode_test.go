@@ -42,6 +42,13 @@ func TestValues(t *testing.T) {
 		{Options{}, str1("oid"), text("4294967295"), num(4294967295)},
 		{Options{}, str1("hstore"), text(`"a"=>NULL, "b"=>"1", "c d"=>"x\"y"`), str(`{"a":null,"b":"1","c d":"x\"y"}`)},
 		{Options{}, str1("hstore"), text(""), str("{}")},
+		{Options{}, str1("geometry(Point,4326)"), text("0101000020E610000000000000000008400000000000001040"), append(raw(1, 1, 0, 0, 0x20, 0xe6, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0x40, 0, 0, 0, 0, 0, 0, 0x10, 0x40), 2, 0xcc, 0x43, 0)},
+		{Options{}, str1("public.geometry"), text("010700000000000000"), append(raw(1, 7, 0, 0, 0, 0, 0, 0, 0), 0, 0)},
+		{Options{}, str1("geography"), text("0020000007000010E600000000"), append(raw(0, 0x20, 0, 0, 7, 0, 0, 0x10, 0xe6, 0, 0, 0, 0), 2, 0xcc, 0x43)},
+		{Options{}, str1("vector(2)"), text("[1,-2.5]"), append(appendDouble(appendDouble(num(2), 1), -2.5), 0)},
+		{Options{}, str1("halfvec(1)"), text("[1.5]"), append(num(1), 0, 0, 0xc0, 0x3f, 0)},
+		{Options{}, str1("sparsevec(5)"), text("{1:1.5,3:-2}/5"), append(appendDouble(append(appendDouble(append(num(5), 4, 2), 1.5), 6), -2), 0)},
+		{Options{}, str1("sparsevec(5)"), text("{}/5"), []byte{10, 0}},
 		{Options{}, str1("inet[]"), text(`{{10.0.0.1}}`), str(`{{10.0.0.1}}`)},
 		{Options{}, str1("interval[]"), text(`{{"1 day"}}`), str(`{{"1 day"}}`)},
 		{Options{}, column(replication.KindDecimal, "numeric"), replication.StringValue(replication.KindDecimal, "-0.001"), append(num(3), raw(0xff)...)},
@@ -149,16 +156,17 @@ func TestNames(t *testing.T) {
 // FuzzTexts: no text of a source makes an encoder panic, and what it wrote is
 // valid Avro of the column's schema.
 func FuzzTexts(f *testing.F) {
-	types := []string{"interval", "time with time zone", "bit varying", "bit(1)", "money", "oid", "hstore", "point", "line", "circle", "lseg", "box", "path", "polygon", "text"}
+	types := []string{"interval", "time with time zone", "bit varying", "bit(1)", "money", "oid", "hstore", "point", "line", "circle", "lseg", "box", "path", "polygon", "text", "geometry", "geography", "vector", "halfvec", "sparsevec"}
 	for i, text := range []string{
 		"1 year 2 mons -3 days +04:05:06.789", "10:11:12.5+02:30:15", "0101", "1", "($1,234.50)", "17", `"a"=>NULL, "b\\"=>"1"`,
 		"(1,2.5)", "{1,2,3}", "<(1,2),3>", "[(0,0),(1,1)]", "(1,1),(0,0)", "((0,0),(1,1))", "((0,0),(1,1),(2,0))", "é",
+		"0101000020E6100000000000000000F03F0000000000000040", "010700000000000000", "[1,2.5]", "[1,-3e-5]", "{1:1.5,3:-2}/5",
 	} {
 		f.Add(i, text)
 	}
 	f.Fuzz(func(t *testing.T, typ int, text string) {
 		c := replication.Column{Name: "c", Kind: replication.KindString, TypeName: types[uint(typ)%uint(len(types))]}
-		for _, o := range []Options{{}, {Interval: "string", HStore: "map", Decimal: "string"}, {Decimal: "double"}} {
+		for _, o := range []Options{{}, {Interval: "string", HStore: "map", Decimal: "string"}, {Decimal: "double", Time: "structured"}} {
 			table, err := Compile(o, Source{"postgresql", "p", "d"}, &replication.Table{Schema: "s", Name: "t", Columns: []replication.Column{c}}, []avro.FieldSpec{{Name: "c", Column: c}}, nil)
 			if err != nil {
 				t.Fatal(err)

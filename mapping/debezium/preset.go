@@ -20,7 +20,7 @@ func presetOf(_ *Options, c replication.Column, s *step, sch *schema) (string, b
 		return "", false
 	}
 	switch s.op {
-	case opBytes, opBytesText, opVariable, opMoney, opOID, opHStoreJSON, opHStoreMap, opPoint, opLine, opCircle, opShape, opStructured, opZonedTime:
+	case opBytes, opBytesText, opVariable, opMoney, opOID, opHStoreJSON, opHStoreMap, opPoint, opLine, opCircle, opShape, opGeometry, opVector, opSparseVector, opStructured, opZonedTime:
 		return "", false
 	case opText:
 		if name, _ := typeName(c); sch.name == "" && !characters[name] && s.kind != replication.KindDecimal {
@@ -171,6 +171,10 @@ func zero(s *step, sch *schema) []byte {
 		return appendDouble(appendPoint(nil, 0, 0), 0)
 	case opShape:
 		return []byte{0, 0, 0}
+	case opGeometry:
+		return s.noGeometry()
+	case opSparseVector:
+		return []byte{0, 0}
 	case opStructured:
 		return s.zeroStructured()
 	case opVariable:

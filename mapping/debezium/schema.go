@@ -13,6 +13,7 @@ type schema struct {
 	int8     bool   // or of 8 bits
 	name     string // the semantic name; for a record its full name, too
 	version  int    // 0 is none
+	nameless bool   // the name is Avro's alone
 	params   [][2]string
 	optional bool
 	preset   string // the default as JSON; "" is none
@@ -116,7 +117,7 @@ func (s *schema) append(b []byte, namespace string, known map[string]bool) []byt
 	if s.preset != "" {
 		b = append(append(b, `,"connect.default":`...), s.preset...)
 	}
-	if s.name != "" {
+	if s.name != "" && !s.nameless {
 		b = quote(append(b, `,"connect.name":`...), s.name)
 	}
 	if s.int16 {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"cdc/replication"
+	"cdc/replication/civil"
 )
 
 // This file writes dates and times under time.precision.mode structured: records
@@ -110,7 +111,7 @@ func (s *step) appendOffsetTime(dst, text []byte) ([]byte, error) {
 		return dst, errForm
 	}
 	offset, tail, ok := clock(rest[1:])
-	if !ok || len(tail) > 0 {
+	if !ok || len(tail) > 0 || us > day || offset > day {
 		return dst, errForm
 	}
 	if rest[0] == '-' {
@@ -144,7 +145,7 @@ func appendParts(dst []byte, year, month, day int64) []byte {
 }
 
 func appendDayParts(dst []byte, days int64) []byte {
-	year, month, day := civil(days)
+	year, month, day := civil.Date(days)
 	return appendParts(dst, year, month, day)
 }
 

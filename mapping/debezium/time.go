@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"cdc/replication"
+	"cdc/replication/civil"
 )
 
 const (
@@ -45,7 +46,7 @@ func appendISOTimestamp(dst []byte, us int64, digits int) []byte {
 // appendDay appends a proleptic Gregorian day as java.time does: at least four
 // digits of the year, a sign where there are more, the year 0 before 1.
 func appendDay(dst []byte, days int64) []byte {
-	year, month, day := civil(days)
+	year, month, day := civil.Date(days)
 	switch {
 	case year < 0:
 		dst = append(dst, '-')
@@ -56,25 +57,6 @@ func appendDay(dst []byte, days int64) []byte {
 	dst = appendPadded(dst, year, 4)
 	dst = appendPadded(append(dst, '-'), month, 2)
 	return appendPadded(append(dst, '-'), day, 2)
-}
-
-// civil is a day since 1970 in the proleptic Gregorian calendar, with a year 0
-// before 1. (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".)
-func civil(days int64) (year, month, day int64) {
-	days += 719468
-	era := days / 146097
-	if days < 0 {
-		era = (days - 146096) / 146097
-	}
-	doe := days - era*146097
-	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
-	doy := doe - (365*yoe + yoe/4 - yoe/100)
-	mp := (5*doy + 2) / 153
-	month, year = mp+3, yoe+era*400
-	if month > 12 {
-		month, year = month-12, year+1
-	}
-	return year, month, doy - (153*mp+2)/5 + 1
 }
 
 func appendClock(dst []byte, us int64, digits int) []byte {
