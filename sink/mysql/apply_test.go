@@ -10,40 +10,21 @@ import (
 	"cdc/replication"
 	"cdc/sink"
 	"cdc/sink/apply"
+	"cdc/sink/sinktest"
 )
 
 func TestRepeatedOffsetsAreFenced(t *testing.T) {
 	each(t, newest, func(t *testing.T, version string) {
-		tg := newTarget(t, version, Config{CreateTables: true})
-		s := shape(id(), note())
-		b := tg.batch(s, row(num(1), str("a")))
-		tg.must(tg.w.Apply(t.Context(), "g", b))
-		b.Tables[0].Rows[0].Values[1] = str("changed")
-		if err := tg.w.Apply(t.Context(), "g", b); !errors.Is(err, sink.ErrFenced) {
-			t.Fatalf("the same batch again: got %v, want ErrFenced", err)
-		}
-		if got := tg.dump("SELECT * FROM t"); got != "1|a" {
-			t.Errorf("a fenced batch wrote: %s", got)
-		}
-		// A later batch of a member that does not know of it.
-		b.Offsets[0] = sink.Offset{Topic: "public.t", From: 0, Next: 5}
-		if err := tg.w.Apply(t.Context(), "g", b); !errors.Is(err, sink.ErrFenced) {
-			t.Fatalf("a batch from another place: got %v, want ErrFenced", err)
-		}
-		// One fenced offset of several fences all.
-		b.Offsets = []sink.Offset{{Topic: "public.t", From: 1, Next: 5}, {Topic: "public.t", Partition: 1, From: 7, Next: 9}, {Topic: "public.u", From: -1, Next: 9}}
-		if err := tg.w.Apply(t.Context(), "g", b); !errors.Is(err, sink.ErrFenced) {
-			t.Fatalf("one of three: got %v, want ErrFenced", err)
-		}
-		if got := tg.dump("SELECT group_name, topic, `partition`, next_offset FROM cdc_offsets WHERE group_name <> ''"); got != "g|public.t|0|1" {
-			t.Errorf("offsets: %s", got)
-		}
-		have, err := tg.w.Offsets(t.Context(), "g", []string{"public.t", "other"})
-		tg.must(err)
-		if len(have) != 1 || have["public.t"][0] != 1 {
-			t.Errorf("Offsets: %v", have)
-		}
+		sinktest.Fenced(t, newTarget(t, version, Config{CreateTables: true}).Target)
 	})
+}
+
+func TestDeletesUpsertsInsertsOfEverySize(t *testing.T) {
+	for _, n := range []int{1, 3000} {
+		each(t, services.MySQLVersions(), func(t *testing.T, version string) {
+			sinktest.EverySize(t, newTarget(t, version, Config{CreateTables: true}).Target, n, 100)
+		})
+	}
 }
 
 func TestTopicIDsAndIdentity(t *testing.T) {
@@ -51,64 +32,28 @@ func TestTopicIDsAndIdentity(t *testing.T) {
 		tg := newTarget(t, version, Config{CreateTables: true})
 		apply := func(o ...sink.Offset) {
 			t.Helper()
-			tg.must(tg.w.Apply(t.Context(), "g'", &sink.Batch{Offsets: o}))
+			tg.Must(tg.w.Apply(t.Context(), "g'", &sink.Batch{Offsets: o}))
 		}
 		apply(sink.Offset{Topic: "a", From: -1, Next: 1}, sink.Offset{Topic: "b", TopicID: "B", From: -1, Next: 1})
 		apply(sink.Offset{Topic: "a", TopicID: "A", From: 1, Next: 2}, sink.Offset{Topic: "b", From: 1, Next: 2})
 		ids, err := tg.w.TopicIDs(t.Context(), "g'", []string{"a", "b", "c"})
-		tg.must(err)
+		tg.Must(err)
 		if fmt.Sprint(ids) != "map[a:A b:B]" {
 			t.Errorf("TopicIDs: %v", ids)
 		}
 		identity := func(w *Writer) string {
 			id, err := w.Identity(t.Context())
-			tg.must(err)
+			tg.Must(err)
 			return id
 		}
 		again, err := Open(t.Context(), tg.w.cfg)
-		tg.must(err)
+		tg.Must(err)
 		defer again.Close(t.Context())
 		other := newTarget(t, version, Config{})
 		if a := identity(tg.w); a == "" || a != identity(again) || a == identity(other.w) {
 			t.Errorf("identities %s, %s, and of another database %s", a, identity(again), identity(other.w))
 		}
 	})
-}
-
-func TestDeletesUpsertsInsertsOfEverySize(t *testing.T) {
-	for _, n := range []int{1, 3000} {
-		each(t, services.MySQLVersions(), func(t *testing.T, version string) {
-			tg := newTarget(t, version, Config{CreateTables: true})
-			s := shape(id(), note())
-			rows := func(mark string, f func(*sink.Row)) (out []sink.Row) {
-				for i := range n {
-					r := row(num(int64(i)), str(mark+strings.Repeat(".", 100)))
-					f(&r)
-					out = append(out, r)
-				}
-				return out
-			}
-			expect := func(when, want string) {
-				t.Helper()
-				if got := tg.dump("SELECT trim(TRAILING '.' FROM note), count(*), count(DISTINCT id) FROM t GROUP BY note ORDER BY 1"); got != want {
-					t.Errorf("%s: got %q, want %q", when, got, want)
-				}
-			}
-			tg.apply(s, rows("new", func(r *sink.Row) { r.New = true })...)
-			expect("new rows", fmt.Sprintf("new|%d|%d", n, n))
-			tg.apply(s, rows("again", func(r *sink.Row) { r.New = true })...)
-			expect("new rows that are there already", fmt.Sprintf("again|%d|%d", n, n))
-			tg.apply(s, rows("upsert", func(*sink.Row) {})...)
-			expect("upserts", fmt.Sprintf("upsert|%d|%d", n, n))
-			tg.apply(s, rows("x", func(r *sink.Row) { r.Delete = true; r.Values[1] = replication.Null })...)
-			expect("deletes", "")
-			tg.apply(s, rows("x", func(r *sink.Row) { r.Delete = true })...)
-			expect("deletes of what is not there", "")
-			mixed := append(rows("mixed", func(r *sink.Row) { r.New = r.Values[0].Int()%2 == 0 }), sink.Row{Delete: true, Values: []replication.Value{num(-1), replication.Null}})
-			tg.apply(s, mixed...)
-			expect("mixed", fmt.Sprintf("mixed|%d|%d", n, n))
-		})
-	}
 }
 
 func TestUnchangedLeavesTheColumnAlone(t *testing.T) {
@@ -129,7 +74,7 @@ func TestUnchangedLeavesTheColumnAlone(t *testing.T) {
 			rows = append(rows, r)
 		}
 		rows = append(rows, row(num(-1), str("absent"), replication.Unchanged), row(num(-2), replication.Unchanged, replication.Unchanged))
-		tg.apply(s, rows...)
+		tg.Apply(s, rows...)
 		want := fmt.Sprintf("absent|none|1\ndefault|none|1\nnew|kept|%d\nold|big|%d", n/2, n/2)
 		if got := tg.dump("SELECT note, big, count(*) FROM t GROUP BY 1, 2 ORDER BY 1, 2"); got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -159,7 +104,7 @@ func TestRefusedRowsAreNamedAndNothingIsWritten(t *testing.T) {
 				}
 				rows = append(rows, r)
 			}
-			err := tg.w.Apply(t.Context(), "g", tg.batch(s, rows...))
+			err := tg.w.Apply(t.Context(), "g", tg.Batch(s, rows...))
 			bad, ok := errors.AsType[sink.RowErrors](err)
 			if !ok {
 				t.Fatalf("got %v, want RowErrors", err)
@@ -188,7 +133,7 @@ func TestRowsThatAreOneForTheTarget(t *testing.T) {
 		tg := newTarget(t, version, Config{})
 		tg.exec("CREATE TABLE t (id decimal(10,0) PRIMARY KEY, note text)")
 		s := shape(keyed(field("id", replication.KindString, 0, "")), note())
-		tg.apply(s, row(str("1"), str("a")), row(str("1.0"), str("b")))
+		tg.Apply(s, row(str("1"), str("a")), row(str("1.0"), str("b")))
 		if got := tg.dump("SELECT * FROM t"); got != "1|b" {
 			t.Errorf("got %s", got)
 		}
@@ -200,8 +145,8 @@ func TestGeneratedAndAutoIncrementColumns(t *testing.T) {
 		tg := newTarget(t, version, Config{})
 		tg.exec("CREATE TABLE t (id bigint AUTO_INCREMENT PRIMARY KEY, `Quoted ``name``` varchar(9), twice varchar(20) GENERATED ALWAYS AS (concat(`Quoted ``name```, `Quoted ``name```)) STORED)")
 		s := shape(id(), field("quoted `name`", replication.KindString, 0, "text"), field("twice", replication.KindString, 0, "text"))
-		tg.apply(s, row(num(0), str("zero"), str("wrong")), row(num(-7), str("b"), str("wrong")))
-		tg.apply(s, row(num(0), str("z"), str("wrong")))
+		tg.Apply(s, row(num(0), str("zero"), str("wrong")), row(num(-7), str("b"), str("wrong")))
+		tg.Apply(s, row(num(0), str("z"), str("wrong")))
 		if got, want := tg.dump("SELECT * FROM t ORDER BY id"), "-7|b|bb\n0|z|zz"; got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
@@ -212,13 +157,13 @@ func TestKeyOnlyAndKeyless(t *testing.T) {
 	each(t, newest, func(t *testing.T, version string) {
 		tg := newTarget(t, version, Config{CreateTables: true})
 		only := shape(id())
-		tg.apply(only, row(num(1)), row(num(2)))
-		tg.apply(only, row(num(2)), row(num(3)))
+		tg.Apply(only, row(num(1)), row(num(2)))
+		tg.Apply(only, row(num(2)), row(num(3)))
 		if got := tg.dump("SELECT * FROM t ORDER BY 1"); got != "1\n2\n3" {
 			t.Errorf("key only: %s", got)
 		}
 		keyless := &sink.Shape{Topic: "public.log", Table: "log", Fields: []sink.Field{note()}}
-		tg.apply(keyless, row(str("a")), row(str("a")))
+		tg.Apply(keyless, row(str("a")), row(str("a")))
 		if got := tg.dump("SELECT note FROM log"); got != "a\na" {
 			t.Errorf("keyless: %s", got)
 		}
@@ -238,8 +183,8 @@ func TestCompositeKeyOfManyTypes(t *testing.T) {
 		}
 		del := key(`a'\`)
 		del.Delete = true
-		tg.apply(s, key(`a'\`), key("b"), key("B"), key("b "))
-		tg.apply(s, del)
+		tg.Apply(s, key(`a'\`), key("b"), key("B"), key("b "))
+		tg.Apply(s, del)
 		if got := tg.dump("SELECT s, d, c FROM t ORDER BY s"); got != "B|0001-01-01|00:00:00.000001\nb|0001-01-01|00:00:00.000001\nb |0001-01-01|00:00:00.000001" {
 			t.Errorf("got %s", got)
 		}
@@ -250,11 +195,11 @@ func TestTableThatChangesWhileRunning(t *testing.T) {
 	each(t, newest, func(t *testing.T, version string) {
 		tg := newTarget(t, version, Config{CreateTables: true})
 		s := shape(id(), note(), field("extra", replication.KindString, 0, "text"))
-		tg.apply(s, row(num(1), str("a"), str("x")))
+		tg.Apply(s, row(num(1), str("a"), str("x")))
 		tg.exec("ALTER TABLE t DROP COLUMN extra")
-		tg.apply(s, row(num(2), str("b"), str("y")))
+		tg.Apply(s, row(num(2), str("b"), str("y")))
 		tg.exec("ALTER TABLE t MODIFY note varchar(10)")
-		tg.apply(s, row(num(3), str("c"), str("z")))
+		tg.Apply(s, row(num(3), str("c"), str("z")))
 		if got := tg.dump("SELECT * FROM t ORDER BY 1"); got != "1|a\n2|b\n3|c" {
 			t.Errorf("got %s", got)
 		}
@@ -262,7 +207,7 @@ func TestTableThatChangesWhileRunning(t *testing.T) {
 			t.Errorf("the dropped column was not warned about: %s", tg.logs)
 		}
 		tg.exec("DROP TABLE t")
-		tg.apply(s, row(num(4), str("d"), str("w")))
+		tg.Apply(s, row(num(4), str("d"), str("w")))
 		if got := tg.dump("SELECT id, note, extra FROM t"); got != "4|d|w" {
 			t.Errorf("after a drop: %s", got)
 		}
@@ -273,7 +218,7 @@ func TestReplaceResetsColumnsTheRecordLacks(t *testing.T) {
 	each(t, newest, func(t *testing.T, version string) {
 		tg := newTarget(t, version, Config{})
 		tg.exec("CREATE TABLE t (id bigint PRIMARY KEY, note text, mine varchar(9) DEFAULT 'default')", "INSERT INTO t VALUES (1, 'a', 'old'), (2, 'b', 'old')")
-		tg.apply(shape(id(), note()), sink.Row{Replace: true, Values: []replication.Value{num(1), str("new")}}, row(num(2), str("new")),
+		tg.Apply(shape(id(), note()), sink.Row{Replace: true, Values: []replication.Value{num(1), str("new")}}, row(num(2), str("new")),
 			sink.Row{Replace: true, Values: []replication.Value{num(3), replication.Unchanged}})
 		if got := tg.dump("SELECT * FROM t ORDER BY id"); got != "1|new|default\n2|new|old\n3|NULL|default" {
 			t.Errorf("got %s", got)
@@ -286,16 +231,16 @@ func TestColumnAddedToTheTargetIsFoundInTime(t *testing.T) {
 		tg := newTarget(t, version, Config{})
 		tg.exec("CREATE TABLE t (id bigint PRIMARY KEY)")
 		s := shape(id(), note())
-		tg.apply(s, row(num(1), str("a")))
+		tg.Apply(s, row(num(1), str("a")))
 		old := tg.w.plans[s]
 		old.made = old.made.Add(-2 * apply.RecheckMissing)
-		tg.apply(s, row(num(1), str("a")))
+		tg.Apply(s, row(num(1), str("a")))
 		if tg.w.plans[s] != old {
 			t.Error("the plan was made anew though nothing changed")
 		}
 		old.made = old.made.Add(-2 * apply.RecheckMissing)
 		tg.exec("ALTER TABLE t ADD COLUMN note text")
-		tg.apply(s, row(num(1), str("a")))
+		tg.Apply(s, row(num(1), str("a")))
 		if got := tg.dump("SELECT * FROM t"); got != "1|a" {
 			t.Errorf("got %s", got)
 		}
@@ -309,11 +254,11 @@ func TestLargeRows(t *testing.T) {
 		tg.w.server.maxPacket = 1 << 20
 		s := shape(id(), note())
 		large := strings.Repeat("x", tg.w.server.maxPacket/2)
-		tg.apply(s, row(num(1), str("a")), row(num(2), str(large)), row(num(3), str(large)), row(num(4), str("b")), row(num(5), replication.Unchanged))
+		tg.Apply(s, row(num(1), str("a")), row(num(2), str(large)), row(num(3), str(large)), row(num(4), str("b")), row(num(5), replication.Unchanged))
 		if got, want := tg.dump("SELECT id, length(note) FROM t ORDER BY id"), fmt.Sprintf("1|1\n2|%d\n3|%d\n4|1\n5|NULL", len(large), len(large)); got != want {
 			t.Errorf("got %s", got)
 		}
-		err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(num(1), str("c")), row(num(2), str(large+large)), row(num(4), str("c"))))
+		err := tg.w.Apply(t.Context(), "g", tg.Batch(s, row(num(1), str("c")), row(num(2), str(large+large)), row(num(4), str("c"))))
 		bad, ok := errors.AsType[sink.RowErrors](err)
 		if !ok || len(bad) != 1 || bad[0].Index != 1 || !strings.Contains(bad[0].Error(), "max_allowed_packet") {
 			t.Errorf("a row larger than a statement may be: %.300v", err)

@@ -47,7 +47,7 @@ func BenchmarkStatementSize(b *testing.B) {
 							at -= n / 2
 						}
 						b.StartTimer()
-						tg.apply(s, rows...)
+						tg.Apply(s, rows...)
 					}
 					b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 				})
@@ -103,9 +103,9 @@ func TestApplyHardlyAllocates(t *testing.T) {
 	for i := range rows {
 		rows[i] = wideRow(i)
 	}
-	b := tg.batch(s, rows...)
+	b := tg.Batch(s, rows...)
 	n := testing.AllocsPerRun(3, func() {
-		tg.must(tg.w.Apply(t.Context(), "g", b))
+		tg.Must(tg.w.Apply(t.Context(), "g", b))
 		b.Offsets[0].From, b.Offsets[0].Next = b.Offsets[0].Next, b.Offsets[0].Next+1
 	})
 	if n > float64(len(rows))/20 {

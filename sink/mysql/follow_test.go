@@ -63,7 +63,7 @@ func TestColumnsFollow(t *testing.T) {
 		amount := field("amount", kDec, 0, "numeric(12,4)")
 		amount.Precision, amount.Scale = 12, 4
 		s := shape(id(), field("note", kStr, 0, "character varying(40)"), amount, renamed, field("at", kStamp, 0, "timestamp without time zone"))
-		tg.apply(s, row(num(1<<40), str(strings.Repeat("n", 40)), bytesOf(kDec, "12345678.1234"), str("new"), micros(kStamp, 1)))
+		tg.Apply(s, row(num(1<<40), str(strings.Repeat("n", 40)), bytesOf(kDec, "12345678.1234"), str("new"), micros(kStamp, 1)))
 		if got := tg.dump("SELECT id, note, amount, new, at FROM t ORDER BY id"); got != "1|one|1.2500|kept|2026-01-01 00:00:00.000000\n1099511627776|"+strings.Repeat("n", 40)+"|12345678.1234|new|1970-01-01 00:00:00.000001" {
 			t.Errorf("got\n%s", got)
 		}
@@ -73,7 +73,7 @@ func TestColumnsFollow(t *testing.T) {
 		if got := about(); got != "varchar(40)|latin1|NO|a,`b`|it's, kept" {
 			t.Errorf("the column is %s", got)
 		}
-		tg.apply(s, row(num(2), replication.Null, replication.Null, replication.Null, replication.Null))
+		tg.Apply(s, row(num(2), replication.Null, replication.Null, replication.Null, replication.Null))
 		if got := tg.dump("SELECT note FROM t WHERE id = 2"); got != "NULL" {
 			t.Errorf("got %s", got)
 		}
@@ -83,7 +83,7 @@ func TestColumnsFollow(t *testing.T) {
 		// What has a wider column than the topic is left alone.
 		plans := len(tg.w.plans)
 		narrow := shape(id(), field("note", kStr, 0, "character varying(3)"))
-		tg.apply(narrow, row(num(3), str("n")))
+		tg.Apply(narrow, row(num(3), str("n")))
 		if got := about(); !strings.HasPrefix(got, "varchar(40)") || len(tg.w.plans) != plans+1 {
 			t.Errorf("the column is %s", got)
 		}
@@ -98,14 +98,14 @@ func TestColumnsThatCannotFollow(t *testing.T) {
 		tg.exec("CREATE TABLE t (id int PRIMARY KEY, note varchar(5), KEY (note))", "CREATE TABLE child (id int, FOREIGN KEY (id) REFERENCES t (id))")
 		tg.exec("ALTER TABLE t ADD COLUMN more varchar(5)")
 		s := shape(id(), note(), field("more", kStr, 0, "character varying(9)"))
-		tg.apply(s, row(num(1), str("fits"), str("123456789")))
+		tg.Apply(s, row(num(1), str("fits"), str("123456789")))
 		if got := tg.dump("SELECT * FROM t"); got != "1|fits|123456789" {
 			t.Errorf("got %s", got)
 		}
 		if !strings.Contains(tg.logs.String(), "cannot be changed") {
 			t.Errorf("no warning: %s", tg.logs)
 		}
-		err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(num(1<<40), str("a"), str("b")), row(num(2), str("too long"), str("b"))))
+		err := tg.w.Apply(t.Context(), "g", tg.Batch(s, row(num(1<<40), str("a"), str("b")), row(num(2), str("too long"), str("b"))))
 		want := 2
 		if tg.mariadb() { // which indexes the beginning of a longtext
 			want = 1
@@ -122,7 +122,7 @@ func TestColumnsThatMayNotFollow(t *testing.T) {
 		tg.exec("CREATE TABLE t (id bigint PRIMARY KEY, note varchar(5) NOT NULL)")
 		s := shape(id(), field("note", kStr, 0, "character varying(40)"))
 		for _, v := range []replication.Value{str("too long"), replication.Null} {
-			err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(num(1), str("a")), row(num(2), v)))
+			err := tg.w.Apply(t.Context(), "g", tg.Batch(s, row(num(1), str("a")), row(num(2), v)))
 			if bad, ok := errors.AsType[sink.RowErrors](err); !ok || len(bad) != 1 || bad[0].Index != 1 {
 				t.Errorf("%v: got %v", v, err)
 			}

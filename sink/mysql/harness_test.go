@@ -12,20 +12,18 @@ import (
 
 	"cdc/internal/services"
 	"cdc/internal/servicetest"
-	"cdc/replication"
 	"cdc/secret"
-	"cdc/sink"
+	"cdc/sink/sinktest"
 )
 
 // target is a fresh database, a Writer into it and a second connection, of
 // another client library.
 type target struct {
-	testing.TB
+	*sinktest.Target
 	url     string
 	version string
 	db      *client.Conn
 	w       *Writer
-	next    int64 // the offset that the next batch comes from
 	logs    *logs
 }
 
@@ -74,27 +72,21 @@ func each(t *testing.T, versions []string, f func(t *testing.T, version string))
 
 func newTarget(t testing.TB, version string, cfg Config) *target {
 	t.Helper()
-	tg := &target{TB: t, url: servicetest.MySQL(t, version), version: version, next: -1, logs: &logs{}}
+	tg := &target{Target: &sinktest.Target{TB: t, Next: -1}, url: servicetest.MySQL(t, version), version: version, logs: &logs{}}
 	cfg.URL = secret.New(tg.url)
 	cfg.Logger = slog.New(slog.NewTextHandler(tg.logs, nil))
 	var err error
 	tg.db, err = servicetest.MySQLConn(t.Context(), tg.url)
-	tg.must(err)
+	tg.Must(err)
 	tg.exec("SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES'")
 	tg.w, err = Open(t.Context(), cfg)
-	tg.must(err)
+	tg.Must(err)
+	tg.Writer, tg.Dump = tg.w, tg.dump
 	t.Cleanup(func() { tg.w.Close(context.Background()); tg.db.Close() })
 	return tg
 }
 
 func (t *target) mariadb() bool { return strings.HasPrefix(t.version, "mariadb") }
-
-func (t *target) must(err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // exec runs statements, one after another.
 func (t *target) exec(statements ...string) {
@@ -122,7 +114,7 @@ func (t *target) dump(sql string) string {
 				continue
 			}
 			s, err := res.GetString(i, j)
-			t.must(err)
+			t.Must(err)
 			f = append(f, s)
 		}
 		lines = append(lines, strings.Join(f, "|"))
@@ -130,44 +122,8 @@ func (t *target) dump(sql string) string {
 	return strings.Join(lines, "\n")
 }
 
-// batch wraps rows of one shape with the next offset.
-func (t *target) batch(s *sink.Shape, rows ...sink.Row) *sink.Batch {
-	return &sink.Batch{Tables: []sink.Rows{{Shape: s, Rows: rows}}, Offsets: []sink.Offset{t.offset(len(rows))}}
-}
-
-func (t *target) offset(n int) sink.Offset {
-	return sink.Offset{Topic: "public.t", Partition: 0, From: t.next, Next: max(t.next, 0) + int64(n)}
-}
-
-func (t *target) apply(s *sink.Shape, rows ...sink.Row) {
-	t.Helper()
-	b := t.batch(s, rows...)
-	t.must(t.w.Apply(t.Context(), "g", b))
-	t.next = b.Offsets[0].Next
-}
-
-func shape(fields ...sink.Field) *sink.Shape {
-	return &sink.Shape{Topic: "public.t", Table: "t", Fields: fields}
-}
-
-func field(name string, k replication.Kind, bits uint8, typ string) sink.Field {
-	return sink.Field{Column: replication.Column{Name: name, Kind: k, Bits: bits, TypeName: typ}}
-}
-
-func keyed(f sink.Field) sink.Field {
-	f.Key = true
-	return f
-}
-
-func row(values ...replication.Value) sink.Row { return sink.Row{Values: values} }
-
-func num(n int64) replication.Value { return replication.IntValue(n) }
-
-func str(s string) replication.Value {
-	return replication.StringValue(replication.KindString, s)
-}
-
-// id is the key of most tables here.
-func id() sink.Field { return keyed(field("id", replication.KindInt, 64, "bigint")) }
-
-func note() sink.Field { return field("note", replication.KindString, 0, "text") }
+// The words of sinktest that nearly every test uses.
+var (
+	shape, field, keyed, id, note = sinktest.Shape, sinktest.Field, sinktest.Keyed, sinktest.ID, sinktest.Note
+	row, num, str                 = sinktest.Row, sinktest.Num, sinktest.Str
+)

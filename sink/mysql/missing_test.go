@@ -14,7 +14,7 @@ func TestAddedColumnsHaveDefaults(t *testing.T) {
 	each(t, newest, func(t *testing.T, version string) {
 		tg := newTarget(t, version, Config{CreateTables: true, AddColumns: true})
 		s := shape(id())
-		tg.apply(s, row(num(1)))
+		tg.Apply(s, row(num(1)))
 		tests := []struct {
 			kind                    replication.Kind
 			bits                    uint8
@@ -54,7 +54,7 @@ func TestAddedColumnsHaveDefaults(t *testing.T) {
 			}
 			fields, values, names = append(fields, f), append(values, replication.Null), append(names, f.Name)
 		}
-		tg.apply(shape(fields...), row(values...))
+		tg.Apply(shape(fields...), row(values...))
 		got := strings.Split(tg.dump("SELECT "+strings.Join(names, ", ")+" FROM t WHERE id = 1"), "|")
 		for i, c := range tests {
 			if i >= len(got) || got[i] != c.want {

@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,106 +17,22 @@ import (
 	"cdc/secret"
 	"cdc/sink"
 	"cdc/sink/apply"
+	"cdc/sink/sinktest"
 )
-
-// proxy stands between a Writer and the server, and can lose the answer to a
-// COMMIT.
-type proxy struct {
-	addr  string
-	armed atomic.Bool // the next COMMIT's answer is lost, with the connection
-	lost  atomic.Int32
-}
-
-func newProxy(t *testing.T, server string) *proxy {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	p := &proxy{addr: l.Addr().String()}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go p.serve(c, server)
-		}
-	}()
-	return p
-}
-
-func (p *proxy) serve(c net.Conn, server string) {
-	defer c.Close()
-	s, err := net.Dial("tcp", server)
-	if err != nil {
-		return
-	}
-	defer s.Close()
-	var cut atomic.Bool
-	go func() {
-		buf := make([]byte, 1<<16)
-		for {
-			n, err := c.Read(buf)
-			if bytes.HasSuffix(buf[:n], []byte("\x03COMMIT")) && p.armed.CompareAndSwap(true, false) {
-				cut.Store(true)
-			}
-			if _, werr := s.Write(buf[:n]); err != nil || werr != nil {
-				s.Close()
-				return
-			}
-		}
-	}()
-	buf := make([]byte, 1<<16)
-	for {
-		n, err := s.Read(buf)
-		if err != nil {
-			return
-		}
-		if cut.Load() {
-			p.lost.Add(1)
-			return // the server has committed; nobody hears of it
-		}
-		if _, err := c.Write(buf[:n]); err != nil {
-			return
-		}
-	}
-}
-
-func (p *proxy) url(t *testing.T, server string) secret.String {
-	t.Helper()
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Host, u.RawQuery = p.addr, "tls=false"
-	return secret.New(u.String())
-}
 
 func TestLostCommitAcknowledgementAppliesOnce(t *testing.T) {
 	each(t, newest, func(t *testing.T, version string) {
 		tg := newTarget(t, version, Config{CreateTables: true})
 		u, err := url.Parse(tg.url)
-		tg.must(err)
-		// Without TLS, logging in by caching_sha2_password takes the server's key.
-		p := newProxy(t, u.Host)
-		w, err := Open(t.Context(), Config{URL: p.url(t, tg.url), CreateTables: true})
-		tg.must(err)
+		tg.Must(err)
+		p := sinktest.NewProxy(t, u.Host,
+			func(b []byte) bool { return bytes.HasSuffix(b, []byte("\x03COMMIT")) },
+			func([]byte) bool { return true })
+		u.RawQuery = "tls=false" // logging in by caching_sha2_password then takes the server's key
+		w, err := Open(t.Context(), Config{URL: p.URL(u.String()), CreateTables: true})
+		tg.Must(err)
 		defer w.Close(t.Context())
-		keyless := &sink.Shape{Topic: "public.t", Table: "log", Fields: []sink.Field{note()}} // an insert done twice would show
-		for i := range 3 {
-			p.armed.Store(i%2 == 0)
-			b := tg.batch(keyless, row(str(fmt.Sprint(i))))
-			tg.must(w.Apply(t.Context(), "g", b))
-			tg.next = b.Offsets[0].Next
-		}
-		if n := p.lost.Load(); n != 2 {
-			t.Fatalf("%d acknowledgements were lost, want 2", n)
-		}
-		if got := tg.dump("SELECT note FROM log ORDER BY 1"); got != "0\n1\n2" {
-			t.Errorf("rows: %q", got)
-		}
+		sinktest.LostCommit(t, tg.Target, p, w)
 	})
 }
 
@@ -126,7 +40,7 @@ func TestLostCommitAcknowledgementAppliesOnce(t *testing.T) {
 func (t *target) session() string {
 	t.Helper()
 	rows, err := t.w.query(t.Context(), "SELECT connection_id()")
-	t.must(err)
+	t.Must(err)
 	return rows[0][0].text
 }
 
@@ -135,9 +49,9 @@ func TestKilledSessionIsRetried(t *testing.T) {
 		tg := newTarget(t, version, Config{CreateTables: true})
 		s := shape(id(), note())
 		for i := range 3 {
-			tg.apply(s, row(num(int64(i)), str("a")), row(num(100), str("b")))
+			tg.Apply(s, row(num(int64(i)), str("a")), row(num(100), str("b")))
 			tg.exec("KILL " + tg.session())
-			tg.apply(s, sink.Row{Delete: true, Values: []replication.Value{num(100), replication.Null}})
+			tg.Apply(s, sink.Row{Delete: true, Values: []replication.Value{num(100), replication.Null}})
 		}
 		if got := tg.dump("SELECT count(*) FROM t"); got != "3" {
 			t.Errorf("rows: %s", got)
@@ -151,12 +65,12 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 	each(t, newest, func(t *testing.T, version string) {
 		tg := newTarget(t, version, Config{CreateTables: true})
 		s := shape(id(), note())
-		tg.apply(s, row(num(1), str("a")))
+		tg.Apply(s, row(num(1), str("a")))
 		_, err := tg.w.exec(t.Context(), "SET SESSION TRANSACTION READ ONLY")
-		tg.must(err)
+		tg.Must(err)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		tg.must(tg.w.Apply(ctx, "g", tg.batch(s, row(num(2), str("b")))))
+		tg.Must(tg.w.Apply(ctx, "g", tg.Batch(s, row(num(2), str("b")))))
 		if got := tg.dump("SELECT count(*) FROM t"); got != "2" {
 			t.Errorf("%s rows", got)
 		}
@@ -184,22 +98,22 @@ func TestDeadlockIsRetried(t *testing.T) {
 		tg := newTarget(t, version, Config{CreateTables: true})
 		s, s2 := shape(id(), note()), shape(id(), note())
 		s2.Table = "t2"
-		tg.apply(s, row(num(1), str("a")))
+		tg.Apply(s, row(num(1), str("a")))
 		var rows []sink.Row
 		for i := range 100 {
 			rows = append(rows, row(num(int64(i)), str("a")))
 		}
-		tg.apply(s2, rows...)
+		tg.Apply(s2, rows...)
 		// Another session holds t2 and then wants t; the Writer holds t and wants t2.
 		// It has changed more, so that the Writer is the one to lose.
 		tg.exec("SET innodb_lock_wait_timeout = 30", "START TRANSACTION", "UPDATE t2 SET note = 'other'")
 		done := make(chan error, 1)
-		b := tg.batch(s, row(num(1), str("b")))
+		b := tg.Batch(s, row(num(1), str("b")))
 		b.Tables = append(b.Tables, sink.Rows{Shape: s2, Rows: []sink.Row{row(num(1), str("b"))}})
 		go func() { done <- tg.w.Apply(t.Context(), "g", b) }()
 		tg.blocked()
 		tg.exec("UPDATE t SET note = 'other'", "COMMIT")
-		tg.must(<-done)
+		tg.Must(<-done)
 		if got := tg.dump("SELECT t.note, t2.note FROM t JOIN t2 ON t.id = t2.id"); got != "b|b" {
 			t.Errorf("got %s", got)
 		}
@@ -213,15 +127,15 @@ func TestLockWaitIsRetried(t *testing.T) {
 	each(t, newest, func(t *testing.T, version string) {
 		tg := newTarget(t, version, Config{CreateTables: true})
 		s := shape(id(), note())
-		tg.apply(s, row(num(1), str("a")))
+		tg.Apply(s, row(num(1), str("a")))
 		_, err := tg.w.exec(t.Context(), "SET SESSION innodb_lock_wait_timeout = 1")
-		tg.must(err)
+		tg.Must(err)
 		tg.exec("START TRANSACTION", "UPDATE t SET note = 'other'")
 		done := make(chan error, 1)
-		go func() { done <- tg.w.Apply(t.Context(), "g", tg.batch(s, row(num(1), str("b")))) }()
+		go func() { done <- tg.w.Apply(t.Context(), "g", tg.Batch(s, row(num(1), str("b")))) }()
 		tg.logs.await(t, "Lock wait timeout")
 		tg.exec("COMMIT")
-		tg.must(<-done)
+		tg.Must(<-done)
 		if got := tg.dump("SELECT note FROM t"); got != "b" {
 			t.Errorf("got %s", got)
 		}
@@ -232,15 +146,15 @@ func TestApplyEndsWithItsContext(t *testing.T) {
 	each(t, newest, func(t *testing.T, version string) {
 		tg := newTarget(t, version, Config{CreateTables: true})
 		s := shape(id(), note())
-		tg.apply(s, row(num(1), str("a")))
+		tg.Apply(s, row(num(1), str("a")))
 		tg.exec("START TRANSACTION", "UPDATE t SET note = 'other'")
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
-		if err := tg.w.Apply(ctx, "g", tg.batch(s, row(num(1), str("b")))); err != context.DeadlineExceeded {
+		if err := tg.w.Apply(ctx, "g", tg.Batch(s, row(num(1), str("b")))); err != context.DeadlineExceeded {
 			t.Errorf("got %v, want the context's error", err)
 		}
 		tg.exec("ROLLBACK")
-		tg.apply(s, row(num(1), str("c")))
+		tg.Apply(s, row(num(1), str("c")))
 		if got := tg.dump("SELECT note FROM t"); got != "c" {
 			t.Errorf("got %s", got)
 		}
@@ -269,24 +183,25 @@ func TestRestart(t *testing.T) {
 			}
 		}
 		up()
-		tg := &target{TB: t, version: version, next: -1, logs: &logs{}, url: server.Address() + "app"}
+		tg := &target{Target: &sinktest.Target{TB: t, Next: -1}, version: version, logs: &logs{}, url: server.Address() + "app"}
 		servicetest.MySQLExec(t, server.Address(), "CREATE DATABASE app")
 		tg.w, err = Open(t.Context(), Config{URL: secret.New(tg.url), CreateTables: true})
-		tg.must(err)
+		tg.Must(err)
+		tg.Writer = tg.w
 		defer tg.w.Close(t.Context())
 		s := shape(id(), note())
-		tg.apply(s, row(num(1), str("a")))
+		tg.Apply(s, row(num(1), str("a")))
 		for i, down := range []func(context.Context) error{server.Stop, server.Kill} {
-			tg.must(down(t.Context()))
+			tg.Must(down(t.Context()))
 			done := make(chan error, 1)
-			b := tg.batch(s, row(num(int64(i+2)), str("b")))
+			b := tg.Batch(s, row(num(int64(i+2)), str("b")))
 			go func() { done <- tg.w.Apply(t.Context(), "g", b) }()
 			up()
-			tg.must(<-done)
-			tg.next = b.Offsets[0].Next
+			tg.Must(<-done)
+			tg.Next = b.Offsets[0].Next
 		}
 		tg.db, err = servicetest.MySQLConn(t.Context(), tg.url)
-		tg.must(err)
+		tg.Must(err)
 		defer tg.db.Close()
 		if got := tg.dump("SELECT id FROM t ORDER BY id"); got != "1\n2\n3" {
 			t.Errorf("got %s", got)
@@ -302,13 +217,13 @@ func TestTLS(t *testing.T) {
 			t.Error("by default the connection is not encrypted")
 		}
 		home, err := services.Find(nil)
-		tg.must(err)
+		tg.Must(err)
 		ca := filepath.Join(home.Dir, "run", version, "ca.pem")
 		if _, err := os.Stat(ca); err != nil {
 			t.Fatalf("the server of %s is not ours: %v", version, err)
 		}
 		w, err := Open(t.Context(), Config{URL: secret.New(tg.url), TLS: &TLS{CAFile: ca}})
-		tg.must(err)
+		tg.Must(err)
 		defer w.Close(t.Context())
 		if tg.cipher(w) == "" {
 			t.Error("the connection is not encrypted")
@@ -325,7 +240,7 @@ func TestTLS(t *testing.T) {
 func (t *target) cipher(w *Writer) string {
 	t.Helper()
 	rows, err := w.query(t.Context(), "SHOW SESSION STATUS LIKE 'Ssl_cipher'")
-	t.must(err)
+	t.Must(err)
 	return rows[0][1].text
 }
 
@@ -335,9 +250,9 @@ func TestTruncate(t *testing.T) {
 		s := shape(id(), note())
 		truncate := func(keep func([]replication.Value) bool) {
 			t.Helper()
-			o := tg.offset(1)
-			tg.must(tg.w.Truncate(t.Context(), "g", s, keep, o))
-			tg.next = o.Next
+			o := tg.Offset(1)
+			tg.Must(tg.w.Truncate(t.Context(), "g", s, keep, o))
+			tg.Next = o.Next
 		}
 		fill := func() {
 			t.Helper()
@@ -345,7 +260,7 @@ func TestTruncate(t *testing.T) {
 			for i := range apply.TruncateChunk + 5 {
 				rows = append(rows, row(num(int64(i)), str("a")))
 			}
-			tg.apply(s, rows...)
+			tg.Apply(s, rows...)
 		}
 		fill()
 		truncate(nil)
@@ -393,10 +308,10 @@ func TestTruncateKeys(t *testing.T) {
 				replication.FloatValue(math32),
 			},
 		}
-		tg.apply(s, row(keys[0]...), row(keys[1]...))
+		tg.Apply(s, row(keys[0]...), row(keys[1]...))
 		var seen int
-		o := tg.offset(1)
-		tg.must(tg.w.Truncate(t.Context(), "g", s, func(got []replication.Value) bool {
+		o := tg.Offset(1)
+		tg.Must(tg.w.Truncate(t.Context(), "g", s, func(got []replication.Value) bool {
 			want := keys[1]
 			if got[0].Bool() {
 				want = keys[0]

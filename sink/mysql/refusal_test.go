@@ -84,7 +84,7 @@ func TestRefusals(t *testing.T) {
 				if c.key.Kind == kStr {
 					key = str("1")
 				}
-				err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(key, str("a"))))
+				err := tg.w.Apply(t.Context(), "g", tg.Batch(s, row(key, str("a"))))
 				r, ok := errors.AsType[*replication.Refusal](err)
 				if !ok {
 					t.Fatalf("got %v, want a refusal", err)
@@ -96,7 +96,7 @@ func TestRefusals(t *testing.T) {
 					c.mend, _, _ = strings.Cut(r.Remedy, " (or create_tables")
 				}
 				tg.exec(c.mend)
-				tg.apply(s, row(key, str("a")))
+				tg.Apply(s, row(key, str("a")))
 				if got := tg.dump("SELECT id, note FROM t"); got != "1|a" {
 					t.Errorf("after the remedy: %s", got)
 				}
@@ -158,13 +158,13 @@ func TestRefusalsOfRights(t *testing.T) {
 		}
 		tg.exec("GRANT INSERT, UPDATE, CREATE ON " + db + ".* TO " + user)
 		w, err := Open(t.Context(), cfg)
-		tg.must(err)
+		tg.Must(err)
 		defer w.Close(t.Context())
 		tg.exec("CREATE TABLE t (id bigint PRIMARY KEY)")
 		w.cfg.AddColumns = true
-		err = w.Apply(t.Context(), "g", tg.batch(shape(id(), note()), row(num(1), str("a"))))
+		err = w.Apply(t.Context(), "g", tg.Batch(shape(id(), note()), row(num(1), str("a"))))
 		refused(err, "table "+db+".`t` has no column \"note\" for topic public.t, and it may not be added", "ALTER TABLE "+db+".`t` ADD COLUMN `note` longtext")
-		err = w.Apply(t.Context(), "g", tg.batch(shape(id()), sink.Row{Delete: true, Values: []replication.Value{num(1)}}))
+		err = w.Apply(t.Context(), "g", tg.Batch(shape(id()), sink.Row{Delete: true, Values: []replication.Value{num(1)}}))
 		refused(err, "the sink's user lacks a privilege", "GRANT SELECT, INSERT, UPDATE, DELETE ON "+db+".`t`")
 		tg.exec("GRANT DELETE, ALTER ON " + db + ".* TO " + user)
 		cfg.AddColumns = true
@@ -179,13 +179,13 @@ func TestKeysOnlyShapeMakesNoTable(t *testing.T) {
 		tg := newTarget(t, version, Config{CreateTables: true, AddColumns: true})
 		s := shape(id())
 		s.KeysOnly = true
-		tg.apply(s, sink.Row{Delete: true, Values: []replication.Value{num(1)}})
+		tg.Apply(s, sink.Row{Delete: true, Values: []replication.Value{num(1)}})
 		if got := tg.dump("SELECT count(*), (SELECT next_offset FROM cdc_offsets WHERE topic <> '') FROM information_schema.TABLES WHERE TABLE_SCHEMA = database()"); got != "1|1" {
 			t.Errorf("got %s", got)
 		}
 		full := shape(id(), note())
-		tg.apply(full, row(num(1), str("a")), row(num(2), str("b")))
-		tg.apply(s, sink.Row{Delete: true, Values: []replication.Value{num(1)}})
+		tg.Apply(full, row(num(1), str("a")), row(num(2), str("b")))
+		tg.Apply(s, sink.Row{Delete: true, Values: []replication.Value{num(1)}})
 		if got := tg.dump("SELECT * FROM t"); got != "2|b" {
 			t.Errorf("got %s", got)
 		}
@@ -200,18 +200,18 @@ func TestSecondUniqueIndex(t *testing.T) {
 		tg.exec("CREATE TABLE t (id bigint PRIMARY KEY, note varchar(9) UNIQUE, parent bigint, FOREIGN KEY (parent) REFERENCES t (id))")
 		s := shape(id(), note(), field("parent", kInt, 64, "bigint"))
 		none := replication.Null
-		tg.apply(s, row(num(1), str("a"), none), row(num(2), str("b"), none), row(num(3), str("c"), none))
-		tg.apply(s, row(num(1), str("b"), none), row(num(2), str("c"), none), row(num(3), str("d"), num(4)), row(num(4), str("x"), num(5)), row(num(5), str("e"), none))
+		tg.Apply(s, row(num(1), str("a"), none), row(num(2), str("b"), none), row(num(3), str("c"), none))
+		tg.Apply(s, row(num(1), str("b"), none), row(num(2), str("c"), none), row(num(3), str("d"), num(4)), row(num(4), str("x"), num(5)), row(num(5), str("e"), none))
 		if got := tg.dump("SELECT * FROM t ORDER BY id"); got != "1|b|NULL\n2|c|NULL\n3|d|4\n4|x|5\n5|e|NULL" {
 			t.Errorf("got\n%s", got)
 		}
-		tg.apply(s, row(num(6), str("e"), none), row(num(5), str("f"), none)) // a new row takes what another gives up after it
+		tg.Apply(s, row(num(6), str("e"), none), row(num(5), str("f"), none)) // a new row takes what another gives up after it
 		if got := tg.dump("SELECT id, note FROM t WHERE id > 4 ORDER BY id"); got != "5|f\n6|e" {
 			t.Errorf("got\n%s", got)
 		}
 		// What stays in the way is named: one row that is there, one that is new.
 		for _, key := range []int64{1, 7} {
-			err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(num(key), str("e"), none), row(num(2), str("z"), none)))
+			err := tg.w.Apply(t.Context(), "g", tg.Batch(s, row(num(key), str("e"), none), row(num(2), str("z"), none)))
 			bad, ok := errors.AsType[sink.RowErrors](err)
 			if !ok || len(bad) != 1 || bad[0].Index != 0 || number(bad[0]) != duplicateEntry {
 				t.Errorf("key %d: got %v, want the first row", key, err)
@@ -230,14 +230,14 @@ func TestLateUniqueIndex(t *testing.T) {
 		tg := newTarget(t, version, Config{})
 		tg.exec("CREATE TABLE t (id bigint PRIMARY KEY, note varchar(9))")
 		s := shape(id(), note())
-		tg.apply(s, row(num(1), str("a")))
+		tg.Apply(s, row(num(1), str("a")))
 		tg.exec("ALTER TABLE t ADD UNIQUE (note)")
-		err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(num(2), str("a")), row(num(3), str("c"))))
+		err := tg.w.Apply(t.Context(), "g", tg.Batch(s, row(num(2), str("a")), row(num(3), str("c"))))
 		bad, ok := errors.AsType[sink.RowErrors](err)
 		if !ok || len(bad) != 1 || bad[0].Index != 0 || number(bad[0]) != duplicateEntry {
 			t.Errorf("got %v, want the first row", err)
 		}
-		tg.apply(s, row(num(1), str("b")), row(num(2), str("a")))
+		tg.Apply(s, row(num(1), str("b")), row(num(2), str("a")))
 		if got := tg.dump("SELECT id, note FROM t ORDER BY id"); got != "1|b\n2|a" {
 			t.Errorf("got\n%s", got)
 		}
@@ -253,11 +253,11 @@ func TestKeysThatOnlyDifferByCaseOrSpaces(t *testing.T) {
 		if version != services.MySQL80 {
 			keys = append(keys, "a ", "a  ", "")
 		} else { // which has no collation that minds trailing spaces
-			err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(str("a "), str("x"))))
+			err := tg.w.Apply(t.Context(), "g", tg.Batch(s, row(str("a "), str("x"))))
 			if bad, ok := errors.AsType[sink.RowErrors](err); !ok || !strings.Contains(bad[0].Error(), "ends with a space") {
 				t.Errorf("got %v", err)
 			}
-			err = tg.w.Apply(t.Context(), "g", tg.batch(s, sink.Row{Delete: true, Values: []replication.Value{str("a "), replication.Null}}))
+			err = tg.w.Apply(t.Context(), "g", tg.Batch(s, sink.Row{Delete: true, Values: []replication.Value{str("a "), replication.Null}}))
 			if _, ok := errors.AsType[sink.RowErrors](err); !ok {
 				t.Errorf("a delete: %v", err)
 			}
@@ -266,19 +266,19 @@ func TestKeysThatOnlyDifferByCaseOrSpaces(t *testing.T) {
 		for _, k := range keys {
 			rows = append(rows, row(str(k), str(k)))
 		}
-		tg.apply(s, rows...)
-		tg.apply(s, rows...)
+		tg.Apply(s, rows...)
+		tg.Apply(s, rows...)
 		if got := tg.dump("SELECT count(*), sum(cast(id AS binary) = cast(note AS binary)) FROM t"); got != strconv.Itoa(len(keys))+"|"+strconv.Itoa(len(keys)) {
 			t.Errorf("%d keys: %s", len(keys), got)
 		}
 		for i := range rows {
 			rows[i].Delete = true
 		}
-		tg.apply(s, rows[1:]...)
+		tg.Apply(s, rows[1:]...)
 		if got := tg.dump("SELECT id FROM t"); got != "a" {
 			t.Errorf("after the deletes: %s", got)
 		}
-		err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(str(strings.Repeat("x", 256)), str("x"))))
+		err := tg.w.Apply(t.Context(), "g", tg.Batch(s, row(str(strings.Repeat("x", 256)), str("x"))))
 		if bad, ok := errors.AsType[sink.RowErrors](err); !ok || !strings.Contains(bad[0].Error(), "too long") {
 			t.Errorf("a long key: %v", err)
 		}
@@ -298,14 +298,14 @@ func TestHostileNames(t *testing.T) {
 		for _, v := range values {
 			b.Tables[0].Rows = append(b.Tables[0].Rows, row(str(v), str(v)))
 		}
-		tg.must(tg.w.Apply(t.Context(), group, b))
+		tg.Must(tg.w.Apply(t.Context(), group, b))
 		have, err := tg.w.Offsets(t.Context(), group, []string{s.Topic})
-		tg.must(err)
+		tg.Must(err)
 		if have[s.Topic][0] != 5 {
 			t.Errorf("offsets %v", have)
 		}
 		rows, err := tg.w.query(t.Context(), "SELECT * FROM "+tableName(tg.w.cfg.Schema, s.Table))
-		tg.must(err)
+		tg.Must(err)
 		if len(rows) != len(values) {
 			t.Fatalf("%d rows", len(rows))
 		}
@@ -318,23 +318,23 @@ func TestHostileNames(t *testing.T) {
 			b.Tables[0].Rows[i].Delete = true
 		}
 		b.Offsets[0].From, b.Offsets[0].Next = 5, 6
-		tg.must(tg.w.Apply(t.Context(), group, b))
+		tg.Must(tg.w.Apply(t.Context(), group, b))
 		if got := tg.dump("SELECT count(*) FROM " + tableName(tg.w.cfg.Schema, s.Table)); got != "0" {
 			t.Errorf("%s rows are left", got)
 		}
 		twice := shape(id(), field("Note", kStr, 0, "text"), field("note", kStr, 0, "text"))
 		twice.Table = "twice"
-		err = tg.w.Apply(t.Context(), "g", tg.batch(twice, row(num(1), str("a"), str("b"))))
+		err = tg.w.Apply(t.Context(), "g", tg.Batch(twice, row(num(1), str("a"), str("b"))))
 		if r, ok := errors.AsType[*replication.Refusal](err); !ok || !strings.Contains(r.Remedy, "tables[].rename") {
 			t.Errorf("got %v", err)
 		}
 		tg.exec("CREATE TABLE twice (id bigint PRIMARY KEY, NOTE text)")
-		err = tg.w.Apply(t.Context(), "g", tg.batch(twice, row(num(1), str("a"), str("b"))))
+		err = tg.w.Apply(t.Context(), "g", tg.Batch(twice, row(num(1), str("a"), str("b"))))
 		if r, ok := errors.AsType[*replication.Refusal](err); !ok || !strings.Contains(r.Remedy, "tables[].rename") {
 			t.Errorf("a table that is there: %v", err)
 		}
 		long := shape(id(), field(strings.Repeat("x", 65), kStr, 0, "text"))
-		if err = tg.w.Apply(t.Context(), "g", tg.batch(long, row(num(1), str("a")))); !replication.IsRefusal(err) {
+		if err = tg.w.Apply(t.Context(), "g", tg.Batch(long, row(num(1), str("a")))); !replication.IsRefusal(err) {
 			t.Errorf("a long name: %v", err)
 		}
 	})
@@ -355,7 +355,7 @@ func TestBinarySafety(t *testing.T) {
 			hex := strings.ToUpper(string(appendPlain(nil, bytesOf(kBytes, string(b)), 0)[2:]))
 			rows = append(rows, row(num(int64(i)), bytesOf(kBytes, string(b)), str(hex)))
 		}
-		tg.apply(s, rows...)
+		tg.Apply(s, rows...)
 		if got := tg.dump("SELECT count(*), sum(hex(b) = hex) FROM t"); got != "2000|2000" {
 			t.Errorf("got %s", got)
 		}
@@ -386,10 +386,10 @@ func TestNumbersOfJSON(t *testing.T) {
 		}
 		refused := 0
 		for {
-			err := tg.w.Apply(t.Context(), "g", tg.batch(s, rows...))
+			err := tg.w.Apply(t.Context(), "g", tg.Batch(s, rows...))
 			bad, ok := errors.AsType[sink.RowErrors](err)
 			if !ok {
-				tg.must(err)
+				tg.Must(err)
 				break
 			}
 			refused += len(bad)

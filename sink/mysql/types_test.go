@@ -206,16 +206,16 @@ func TestTypes(t *testing.T) {
 			tg.exec("CREATE TABLE " + name + " (id bigint PRIMARY KEY, v " + c.typ + ")")
 			s := &sink.Shape{Topic: "public." + name, Table: name, Fields: []sink.Field{id(), field("v", c.kind, c.bits, "")}}
 			if c.sql == "" {
-				err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(num(1), c.v)))
+				err := tg.w.Apply(t.Context(), "g", tg.Batch(s, row(num(1), c.v)))
 				if bad, ok := errors.AsType[sink.RowErrors](err); !ok || len(bad) != 1 {
 					t.Errorf("%s %s: %v, want the row refused; there is now %s", c.typ, c.v, err, tg.dump("SELECT v FROM "+name))
-					tg.next = -1
+					tg.Next = -1
 					tg.exec("DELETE FROM cdc_offsets")
 				}
 				continue
 			}
-			tg.apply(s, row(num(1), c.v), row(num(2), replication.Null))
-			tg.apply(s, row(num(1), c.v)) // as an update
+			tg.Apply(s, row(num(1), c.v), row(num(2), replication.Null))
+			tg.Apply(s, row(num(1), c.v)) // as an update
 			same := "v <=> " + c.sql
 			switch {
 			case c.typ == "json" && !tg.mariadb():
@@ -314,8 +314,8 @@ func TestNewColumns(t *testing.T) {
 		wide := *s // some come later
 		wide.Fields = slices.Clone(s.Fields)
 		s.Fields = s.Fields[:len(s.Fields)/2]
-		tg.apply(s, row(slices.Insert(make([]replication.Value, len(s.Fields)-1), 0, num(1))...))
-		tg.apply(&wide, row(slices.Insert(make([]replication.Value, len(wide.Fields)-1), 0, num(1))...))
+		tg.Apply(s, row(slices.Insert(make([]replication.Value, len(s.Fields)-1), 0, num(1))...))
+		tg.Apply(&wide, row(slices.Insert(make([]replication.Value, len(wide.Fields)-1), 0, num(1))...))
 		for i, c := range cases {
 			got := tg.dump(fmt.Sprintf("SELECT COLUMN_TYPE, IS_NULLABLE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = database() AND TABLE_NAME = 't' AND COLUMN_NAME = 'c%d'", i))
 			if got != c.want+"|YES" {

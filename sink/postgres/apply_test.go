@@ -9,72 +9,17 @@ import (
 	"cdc/replication"
 	"cdc/sink"
 	"cdc/sink/apply"
+	"cdc/sink/sinktest"
 )
 
 func TestRepeatedOffsetsAreFenced(t *testing.T) {
-	tg := newTarget(t, Config{CreateTables: true})
-	s := shape(id(), note())
-	b := tg.batch(s, row(num(1), str("a")))
-	tg.must(tg.w.Apply(t.Context(), "g", b))
-	b.Tables[0].Rows[0].Values[1] = str("changed")
-	if err := tg.w.Apply(t.Context(), "g", b); !errors.Is(err, sink.ErrFenced) {
-		t.Fatalf("the same batch again: got %v, want ErrFenced", err)
-	}
-	if got := tg.dump("SELECT * FROM t"); got != "1|a" {
-		t.Errorf("a fenced batch wrote: %s", got)
-	}
-	// A later batch of a member that does not know of it.
-	b.Offsets[0] = sink.Offset{Topic: "public.t", From: 0, Next: 5}
-	if err := tg.w.Apply(t.Context(), "g", b); !errors.Is(err, sink.ErrFenced) {
-		t.Fatalf("a batch from another place: got %v, want ErrFenced", err)
-	}
-	// One fenced offset of several fences all.
-	b.Offsets = []sink.Offset{{Topic: "public.t", From: 1, Next: 5}, {Topic: "public.t", Partition: 1, From: 7, Next: 9}}
-	if err := tg.w.Apply(t.Context(), "g", b); !errors.Is(err, sink.ErrFenced) {
-		t.Fatalf("one of two: got %v, want ErrFenced", err)
-	}
-	if got := tg.dump("SELECT topic, partition, next_offset FROM cdc_offsets"); got != "public.t|0|1" {
-		t.Errorf("offsets: %s", got)
-	}
-	have, err := tg.w.Offsets(t.Context(), "g", []string{"public.t", "other"})
-	tg.must(err)
-	if len(have) != 1 || have["public.t"][0] != 1 {
-		t.Errorf("Offsets: %v", have)
-	}
+	sinktest.Fenced(t, newTarget(t, Config{CreateTables: true}).Target)
 }
 
 func TestDeletesUpsertsInsertsOfEverySize(t *testing.T) {
 	for _, n := range []int{1, minCopyNew, copyThreshold + 1} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			tg := newTarget(t, Config{CreateTables: true})
-			s := shape(id(), note())
-			rows := func(mark string, f func(*sink.Row)) (out []sink.Row) {
-				for i := range n {
-					r := row(num(int64(i)), str(mark))
-					f(&r)
-					out = append(out, r)
-				}
-				return out
-			}
-			expect := func(when, want string) {
-				t.Helper()
-				if got := tg.dump("SELECT note, count(*), count(DISTINCT id) FROM t GROUP BY note ORDER BY 1"); got != want {
-					t.Errorf("%s: got %q, want %q", when, got, want)
-				}
-			}
-			tg.apply(s, rows("new", func(r *sink.Row) { r.New = true })...)
-			expect("new rows", fmt.Sprintf("new|%d|%d", n, n))
-			tg.apply(s, rows("again", func(r *sink.Row) { r.New = true })...)
-			expect("new rows that are there already", fmt.Sprintf("again|%d|%d", n, n))
-			tg.apply(s, rows("upsert", func(*sink.Row) {})...)
-			expect("upserts", fmt.Sprintf("upsert|%d|%d", n, n))
-			tg.apply(s, rows("x", func(r *sink.Row) { r.Delete = true; r.Values[1] = replication.Null })...)
-			expect("deletes", "")
-			tg.apply(s, rows("x", func(r *sink.Row) { r.Delete = true })...)
-			expect("deletes of what is not there", "")
-			mixed := append(rows("mixed", func(r *sink.Row) { r.New = r.Values[0].Int()%2 == 0 }), sink.Row{Delete: true, Values: []replication.Value{num(-1), replication.Null}})
-			tg.apply(s, mixed...)
-			expect("mixed", fmt.Sprintf("mixed|%d|%d", n, n))
+			sinktest.EverySize(t, newTarget(t, Config{CreateTables: true}).Target, n, 0)
 		})
 	}
 }
@@ -86,28 +31,28 @@ func TestOptimisticCopyPausesAfterConflicts(t *testing.T) {
 	for i := range minCopyNew {
 		rows = append(rows, sink.Row{New: true, Values: []replication.Value{num(int64(i)), str("n")}})
 	}
-	tg.apply(s, rows...)
+	tg.Apply(s, rows...)
 	p := tg.w.plans[s]
 	if p.pause != 0 || p.penalty != 0 {
 		t.Fatalf("after a COPY that went through: pause %d, penalty %d", p.pause, p.penalty)
 	}
-	tg.apply(s, rows...)
+	tg.Apply(s, rows...)
 	if p.pause == 0 || p.penalty == 0 {
 		t.Fatalf("after a unique violation: pause %d, penalty %d", p.pause, p.penalty)
 	}
 	first := p.penalty
 	for p.pause > 0 {
-		tg.apply(s, rows...)
+		tg.Apply(s, rows...)
 	}
-	tg.apply(s, rows...)
+	tg.Apply(s, rows...)
 	if p.penalty != 2*first {
 		t.Errorf("after a second violation the penalty is %d, want %d", p.penalty, 2*first)
 	}
 	for p.pause > 0 {
-		tg.apply(s, rows...)
+		tg.Apply(s, rows...)
 	}
 	tg.exec("TRUNCATE t")
-	tg.apply(s, rows...)
+	tg.Apply(s, rows...)
 	if p.penalty != 0 {
 		t.Errorf("after a COPY that went through again: penalty %d", p.penalty)
 	}
@@ -128,7 +73,7 @@ func TestUnchangedLeavesTheColumnAlone(t *testing.T) {
 			rows = append(rows, r)
 		}
 		rows = append(rows, row(num(-1), str("absent"), replication.Unchanged), row(num(-2), replication.Unchanged, replication.Unchanged))
-		tg.apply(s, rows...)
+		tg.Apply(s, rows...)
 		want := fmt.Sprintf("absent|none|1\ndefault|none|1\nnew|kept|%d\nold|big|%d", n/2, n/2)
 		if got := tg.dump("SELECT note, big, count(*) FROM t GROUP BY 1, 2 ORDER BY 1, 2"); got != want {
 			t.Errorf("%d rows: got\n%s\nwant\n%s", n, got, want)
@@ -159,7 +104,7 @@ func TestRefusedRowsAreNamedAndNothingIsWritten(t *testing.T) {
 					}
 					rows = append(rows, r)
 				}
-				err := tg.w.Apply(t.Context(), "g", tg.batch(s, rows...))
+				err := tg.w.Apply(t.Context(), "g", tg.Batch(s, rows...))
 				bad, ok := errors.AsType[sink.RowErrors](err)
 				if !ok {
 					t.Fatalf("got %v, want RowErrors", err)
@@ -187,21 +132,21 @@ func TestDeferredConstraintNamesTheRow(t *testing.T) {
 	tg.exec("CREATE TABLE parent (id bigint PRIMARY KEY); INSERT INTO parent VALUES (1)")
 	tg.exec("CREATE TABLE t (id bigint PRIMARY KEY, parent bigint REFERENCES parent DEFERRABLE INITIALLY DEFERRED)")
 	s := shape(id(), field("parent", replication.KindInt, 64, "bigint"))
-	err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(num(1), num(1)), row(num(2), num(7)), row(num(3), num(1))))
+	err := tg.w.Apply(t.Context(), "g", tg.Batch(s, row(num(1), num(1)), row(num(2), num(7)), row(num(3), num(1))))
 	bad, ok := errors.AsType[sink.RowErrors](err)
 	if !ok || len(bad) != 1 || bad[0].Index != 1 || sqlState(bad[0]) != "23503" {
 		t.Fatalf("got %v, want a foreign key violation of row 1", err)
 	}
-	tg.apply(s, row(num(1), num(1)), row(num(3), num(1)))
+	tg.Apply(s, row(num(1), num(1)), row(num(3), num(1)))
 }
 
 func TestRowsThatAreOneForTheTarget(t *testing.T) {
 	tg := newTarget(t, Config{})
 	tg.exec("CREATE TABLE t (id numeric(10,0) PRIMARY KEY, note text)")
 	s := shape(keyed(field("id", replication.KindString, 0, "")), note())
-	err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(str("1"), str("a")), row(str("1.0"), str("b"))))
+	err := tg.w.Apply(t.Context(), "g", tg.Batch(s, row(str("1"), str("a")), row(str("1.0"), str("b"))))
 	// The careful try applies the two one after the other.
-	tg.must(err)
+	tg.Must(err)
 	if got := tg.dump("SELECT * FROM t"); got != "1|b" {
 		t.Errorf("got %s", got)
 	}
@@ -216,8 +161,8 @@ func TestGeneratedAndIdentityColumns(t *testing.T) {
 	for i := range minCopyNew {
 		rows = append(rows, sink.Row{New: true, Values: []replication.Value{num(int64(i + 10)), num(3), str("a"), str("wrong")}})
 	}
-	tg.apply(s, rows...)
-	tg.apply(s, row(num(10), num(4), str("b"), str("wrong")), row(num(5), num(5), str("c"), replication.Null))
+	tg.Apply(s, rows...)
+	tg.Apply(s, row(num(10), num(4), str("b"), str("wrong")), row(num(5), num(5), str("c"), replication.Null))
 	if got, want := tg.dump("SELECT * FROM t WHERE id < 12 ORDER BY id"), "5|5|c|cc\n10|4|b|bb\n11|3|a|aa"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
@@ -226,13 +171,13 @@ func TestGeneratedAndIdentityColumns(t *testing.T) {
 func TestKeyOnlyAndKeyless(t *testing.T) {
 	tg := newTarget(t, Config{CreateTables: true})
 	only := shape(id())
-	tg.apply(only, row(num(1)), row(num(2)))
-	tg.apply(only, row(num(2)), row(num(3)))
+	tg.Apply(only, row(num(1)), row(num(2)))
+	tg.Apply(only, row(num(2)), row(num(3)))
 	if got := tg.dump("SELECT * FROM t ORDER BY 1"); got != "1\n2\n3" {
 		t.Errorf("key only: %s", got)
 	}
 	keyless := &sink.Shape{Topic: "public.log", Table: "log", Fields: []sink.Field{note()}}
-	tg.apply(keyless, row(str("a")), row(str("a")))
+	tg.Apply(keyless, row(str("a")), row(str("a")))
 	if got := tg.dump("SELECT note FROM log"); got != "a\na" {
 		t.Errorf("keyless: %s", got)
 	}
@@ -247,8 +192,8 @@ func TestCompositeKeyOfManyTypes(t *testing.T) {
 	}
 	del := key(`a"\`)
 	del.Delete = true
-	tg.apply(s, key(`a"\`), key("b"))
-	tg.apply(s, del)
+	tg.Apply(s, key(`a"\`), key("b"))
+	tg.Apply(s, del)
 	if got := tg.dump("SELECT s, d FROM t"); got != "b|0001-12-31 BC" {
 		t.Errorf("got %s", got)
 	}
@@ -257,11 +202,11 @@ func TestCompositeKeyOfManyTypes(t *testing.T) {
 func TestTableThatChangesWhileRunning(t *testing.T) {
 	tg := newTarget(t, Config{CreateTables: true})
 	s := shape(id(), note(), field("extra", replication.KindString, 0, "text"))
-	tg.apply(s, row(num(1), str("a"), str("x")))
+	tg.Apply(s, row(num(1), str("a"), str("x")))
 	tg.exec("ALTER TABLE t DROP COLUMN extra")
-	tg.apply(s, row(num(2), str("b"), str("y")))
+	tg.Apply(s, row(num(2), str("b"), str("y")))
 	tg.exec("ALTER TABLE t ALTER COLUMN note TYPE varchar(10)")
-	tg.apply(s, row(num(3), str("c"), str("z")))
+	tg.Apply(s, row(num(3), str("c"), str("z")))
 	if got := tg.dump("SELECT * FROM t ORDER BY 1"); got != "1|a\n2|b\n3|c" {
 		t.Errorf("got %s", got)
 	}
@@ -269,7 +214,7 @@ func TestTableThatChangesWhileRunning(t *testing.T) {
 		t.Errorf("the dropped column was not warned about: %s", tg.logs)
 	}
 	tg.exec("DROP TABLE t")
-	tg.apply(s, row(num(4), str("d"), str("w")))
+	tg.Apply(s, row(num(4), str("d"), str("w")))
 	if got := tg.dump("SELECT id, note, extra FROM t"); got != "4|d|w" {
 		t.Errorf("after a drop: %s", got)
 	}
@@ -279,7 +224,7 @@ func TestReplaceResetsColumnsTheRecordLacks(t *testing.T) {
 	tg := newTarget(t, Config{})
 	tg.exec("CREATE TABLE t (id bigint PRIMARY KEY, note text, mine text DEFAULT 'default')")
 	tg.exec("INSERT INTO t VALUES (1, 'a', 'old'), (2, 'b', 'old')")
-	tg.apply(shape(id(), note()), sink.Row{Replace: true, Values: []replication.Value{num(1), str("new")}}, row(num(2), str("new")),
+	tg.Apply(shape(id(), note()), sink.Row{Replace: true, Values: []replication.Value{num(1), str("new")}}, row(num(2), str("new")),
 		sink.Row{Replace: true, Values: []replication.Value{num(3), replication.Unchanged}})
 	if got := tg.dump("SELECT * FROM t ORDER BY id"); got != "1|new|default\n2|new|old\n3|NULL|default" {
 		t.Errorf("got %s", got)
@@ -294,16 +239,16 @@ func TestColumnAddedToTheTargetIsFoundInTime(t *testing.T) {
 	for i := range copyThreshold {
 		rows = append(rows, row(num(int64(i)), str("a")))
 	}
-	tg.apply(s, rows...)
+	tg.Apply(s, rows...)
 	old := tg.w.plans[s]
 	old.made = old.made.Add(-2 * apply.RecheckMissing)
-	tg.apply(s, rows...)
+	tg.Apply(s, rows...)
 	if tg.w.plans[s] != old {
 		t.Error("the plan was made anew though nothing changed")
 	}
 	old.made = old.made.Add(-2 * apply.RecheckMissing)
 	tg.exec("ALTER TABLE t ADD COLUMN note text")
-	tg.apply(s, rows...)
+	tg.Apply(s, rows...)
 	if got := tg.dump("SELECT note, count(*) FROM t GROUP BY note"); got != fmt.Sprintf("a|%d", copyThreshold) {
 		t.Errorf("got %s", got)
 	}

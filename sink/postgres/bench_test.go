@@ -34,7 +34,7 @@ func BenchmarkPaths(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", way, n), func(b *testing.B) {
 				tg := newTarget(b, Config{CreateTables: true})
 				s := wideShape()
-				tg.apply(s, wideRow(0))
+				tg.Apply(s, wideRow(0))
 				defer func(old int) { copyThreshold = old }(copyThreshold)
 				copyThreshold = map[string]int{"unnest": 1 << 30, "stage": 1, "copy": 1}[way]
 				at := 1
@@ -50,7 +50,7 @@ func BenchmarkPaths(b *testing.B) {
 						at += n / 2
 					}
 					b.StartTimer()
-					tg.apply(s, rows...)
+					tg.Apply(s, rows...)
 				}
 				b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 			})

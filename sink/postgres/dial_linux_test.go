@@ -15,14 +15,14 @@ func TestConnectionKnowsWhenTheServerIsGone(t *testing.T) {
 		t.Fatalf("a %T", tg.w.conn.Conn())
 	}
 	raw, err := tcp.SyscallConn()
-	tg.must(err)
+	tg.Must(err)
 	for name, option := range map[string]struct{ level, name, want int }{
 		"user timeout": {syscall.IPPROTO_TCP, 0x12, 60_000}, // TCP_USER_TIMEOUT, tcp(7)
 		"keep-alive":   {syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
 		"idle":         {syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, 30},
 	} {
 		var got int
-		tg.must(raw.Control(func(fd uintptr) { got, err = syscall.GetsockoptInt(int(fd), option.level, option.name) }))
+		tg.Must(raw.Control(func(fd uintptr) { got, err = syscall.GetsockoptInt(int(fd), option.level, option.name) }))
 		if err != nil || got != option.want {
 			t.Errorf("%s: %d, %v; want %d", name, got, err, option.want)
 		}

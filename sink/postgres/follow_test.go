@@ -37,7 +37,7 @@ func TestColumnsFollow(t *testing.T) {
 		field("d", replication.KindTimestamp, 0, "timestamp without time zone"),
 		sink.Field{Column: replication.Column{Name: "a", Kind: replication.KindArray, Elem: replication.KindInt, Bits: 64, TypeName: "bigint[]"}},
 		field("keep", replication.KindString, 0, "character varying(2)"), field("g", replication.KindInt, 64, "bigint"))
-	tg.apply(wide, row(num(1<<40), num(1<<40), replication.FloatValue(0.1), dec("99999.125"), str("longer than four"),
+	tg.Apply(wide, row(num(1<<40), num(1<<40), replication.FloatValue(0.1), dec("99999.125"), str("longer than four"),
 		replication.NumValue(replication.KindTimestamp, 1), replication.ArrayValue([]replication.Value{num(1 << 40)}), str("k2"), replication.Null))
 	if got, want := tg.dump(describeSQL), "id|bigint|t\ni|bigint|f\nr|double precision|f\nn|numeric(8,3)|f\nv|text|f\nd|timestamp without time zone|f\na|bigint[]|f\nkeep|character varying(4)|t\ng|integer|f"; got != want {
 		t.Errorf("types\n got %s\nwant %s", got, want)
@@ -49,12 +49,12 @@ func TestColumnsFollow(t *testing.T) {
 
 	// NULL comes, in a batch that has a row of another fault, too.
 	narrow := shape(id(), field("keep", replication.KindString, 0, "character varying(2)"))
-	err := tg.w.Apply(t.Context(), "g", tg.batch(narrow, row(num(2), replication.Null), row(num(3), str("too long"))))
+	err := tg.w.Apply(t.Context(), "g", tg.Batch(narrow, row(num(2), replication.Null), row(num(3), str("too long"))))
 	var bad sink.RowErrors
 	if !errors.As(err, &bad) || len(bad) != 1 || bad[0].Index != 1 {
 		t.Errorf("got %v, want the row that is too long", err)
 	}
-	tg.apply(narrow, row(num(2), replication.Null))
+	tg.Apply(narrow, row(num(2), replication.Null))
 	if got := tg.dump(`SELECT keep IS NULL FROM t WHERE id = 2`); got != "t" {
 		t.Errorf("got %s", got)
 	}
@@ -62,21 +62,21 @@ func TestColumnsFollow(t *testing.T) {
 		t.Errorf("NOT NULL stays: %s", got)
 	}
 	// In the key it has to.
-	err = tg.w.Apply(t.Context(), "g", tg.batch(shape(id()), row(replication.Null)))
+	err = tg.w.Apply(t.Context(), "g", tg.Batch(shape(id()), row(replication.Null)))
 	if !apply.IsRowErrors(err) {
 		t.Errorf("a key without a value: %v", err)
 	}
 
 	// A column is renamed, and records from before come late.
 	old := shape(id(), field("v", replication.KindString, 0, "text"))
-	tg.apply(old, row(num(4), str("before")))
-	tg.apply(shape(id(), renamed(field("label", replication.KindString, 0, "text"), "tag", "v")), row(num(5), str("after")))
-	tg.apply(old, row(num(6), str("late")), row(num(4), str("late, too")))
+	tg.Apply(old, row(num(4), str("before")))
+	tg.Apply(shape(id(), renamed(field("label", replication.KindString, 0, "text"), "tag", "v")), row(num(5), str("after")))
+	tg.Apply(old, row(num(6), str("late")), row(num(4), str("late, too")))
 	if got, want := tg.dump(`SELECT id, label FROM t WHERE id BETWEEN 4 AND 6 ORDER BY id`), "4|late, too\n5|after\n6|late"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	// A former name that another field has now is not renamed.
-	tg.apply(shape(id(), renamed(field("x", replication.KindString, 0, "text"), "label"), field("label", replication.KindString, 0, "text")), row(num(7), str("x"), str("l")))
+	tg.Apply(shape(id(), renamed(field("x", replication.KindString, 0, "text"), "label"), field("label", replication.KindString, 0, "text")), row(num(7), str("x"), str("l")))
 	if got := tg.dump(`SELECT label, x FROM t WHERE id = 7`); got != "l|x" {
 		t.Errorf("got %s", got)
 	}
@@ -84,8 +84,8 @@ func TestColumnsFollow(t *testing.T) {
 	// What rows from before have, and what records without the field mean.
 	added := field("since", replication.KindString, 0, "text")
 	added.HasMissing, added.Missing = true, `it's \ "old"`
-	tg.apply(shape(id(), added), row(num(8), str("new")), row(num(9), replication.Null))
-	tg.apply(narrow, row(num(10), str("k")))
+	tg.Apply(shape(id(), added), row(num(8), str("new")), row(num(9), replication.Null))
+	tg.Apply(narrow, row(num(10), str("k")))
 	if got, want := tg.dump(`SELECT id, since FROM t WHERE id IN (1, 8, 9, 10) ORDER BY id`), `1|it's \ "old"
 8|new
 9|NULL
@@ -98,23 +98,23 @@ func TestColumnsFollow(t *testing.T) {
 func TestRetyped(t *testing.T) {
 	tg := newTarget(t, Config{CreateTables: true, AlterColumns: true})
 	number := shape(id(), field("v", replication.KindInt, 32, "integer"))
-	tg.apply(number, row(num(1), num(12)))
-	tg.apply(shape(id(), field("v", replication.KindString, 0, "character varying(9)")), row(num(2), str("007")))
-	tg.apply(number, row(num(3), num(3))) // late
+	tg.Apply(number, row(num(1), num(12)))
+	tg.Apply(shape(id(), field("v", replication.KindString, 0, "character varying(9)")), row(num(2), str("007")))
+	tg.Apply(number, row(num(3), num(3))) // late
 	if got := tg.dump(`SELECT * FROM t ORDER BY id`); got != "1|12\n2|007\n3|3" {
 		t.Errorf("got %s", got)
 	}
 	tg.exec(`DROP TABLE t`)
 	tg = newTarget(t, Config{CreateTables: true, AlterColumns: true})
-	tg.apply(number, row(num(1), num(1)))
+	tg.Apply(number, row(num(1), num(1)))
 	yes := shape(id(), field("v", replication.KindBool, 0, "boolean"))
-	err := tg.w.Apply(t.Context(), "g", tg.batch(yes, row(num(2), replication.BoolValue(true))))
+	err := tg.w.Apply(t.Context(), "g", tg.Batch(yes, row(num(2), replication.BoolValue(true))))
 	want := `ALTER TABLE "public"."t" ALTER COLUMN "v" TYPE boolean USING "v"::boolean`
 	if !replication.IsRefusal(err) || !strings.Contains(err.Error(), want) {
 		t.Fatalf("got %v", err)
 	}
 	tg.exec(want)
-	tg.apply(yes, row(num(2), replication.BoolValue(true)))
+	tg.Apply(yes, row(num(2), replication.BoolValue(true)))
 	if got := tg.dump(`SELECT * FROM t ORDER BY id`); got != "1|t\n2|t" {
 		t.Errorf("got %s", got)
 	}
@@ -125,7 +125,7 @@ func TestColumnsDoNotFollow(t *testing.T) {
 	tg := newTarget(t, Config{})
 	tg.exec(`CREATE TABLE t (id bigint PRIMARY KEY, i int, r real, v varchar(4) NOT NULL)`)
 	wide := shape(id(), field("i", replication.KindInt, 64, "bigint"), field("r", replication.KindFloat, 64, "double precision"), field("v", replication.KindString, 0, "text"))
-	tg.apply(wide, row(num(1), num(1), replication.FloatValue(0.5), str("fits")))
+	tg.Apply(wide, row(num(1), num(1), replication.FloatValue(0.5), str("fits")))
 	if log := tg.logs.String(); !strings.Contains(log, `ALTER COLUMN \"r\" TYPE double precision`) || strings.Contains(log, `\"i\"`) {
 		t.Errorf("the log has no word of what is cut: %s", log)
 	}
@@ -133,19 +133,19 @@ func TestColumnsDoNotFollow(t *testing.T) {
 		`ALTER TABLE "public"."t" ALTER COLUMN "i" TYPE bigint, ALTER COLUMN "r" TYPE double precision, ALTER COLUMN "v" TYPE text`: row(num(2), num(1<<40), replication.Null, str("b")),
 		`ALTER TABLE "public"."t" ALTER COLUMN "v" DROP NOT NULL`:                                                                   row(num(3), num(1), replication.Null, replication.Null),
 	} {
-		err := tg.w.Apply(t.Context(), "g", tg.batch(wide, r))
+		err := tg.w.Apply(t.Context(), "g", tg.Batch(wide, r))
 		if !apply.IsRowErrors(err) || !strings.Contains(err.Error(), statement) {
 			t.Errorf("got %v\nwant %s", err, statement)
 		}
 		tg.exec(statement)
-		tg.apply(wide, r)
+		tg.Apply(wide, r)
 	}
 
 	tg.w.cfg.AlterColumns = true
 	tg.exec(`CREATE TABLE u (id bigint PRIMARY KEY, i int); CREATE VIEW uses AS SELECT i FROM u`)
 	s := shape(id(), field("i", replication.KindInt, 64, "bigint"))
 	s.Table = "u"
-	err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(num(1), num(1))))
+	err := tg.w.Apply(t.Context(), "g", tg.Batch(s, row(num(1), num(1))))
 	if !replication.IsRefusal(err) || !strings.Contains(err.Error(), `ALTER TABLE "public"."u" ALTER COLUMN "i" TYPE bigint`) || !strings.Contains(err.Error(), "view uses") {
 		t.Errorf("got %v", err)
 	}

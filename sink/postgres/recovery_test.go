@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"net"
 	"net/url"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,102 +14,19 @@ import (
 	"cdc/secret"
 	"cdc/sink"
 	"cdc/sink/apply"
+	"cdc/sink/sinktest"
 )
-
-// proxy stands between a Writer and the server, and can lose the answer to a
-// COMMIT.
-type proxy struct {
-	addr  string
-	armed atomic.Bool // the next COMMIT's answer is lost, with the connection
-	lost  atomic.Int32
-}
-
-func newProxy(t *testing.T, server string) *proxy {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	p := &proxy{addr: l.Addr().String()}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go p.serve(c, server)
-		}
-	}()
-	return p
-}
-
-func (p *proxy) serve(c net.Conn, server string) {
-	defer c.Close()
-	s, err := net.Dial("tcp", server)
-	if err != nil {
-		return
-	}
-	defer s.Close()
-	var cut atomic.Bool
-	go func() {
-		buf := make([]byte, 1<<16)
-		for {
-			n, err := c.Read(buf)
-			if bytes.Contains(buf[:n], []byte("COMMIT\x00")) && p.armed.CompareAndSwap(true, false) {
-				cut.Store(true)
-			}
-			if _, werr := s.Write(buf[:n]); err != nil || werr != nil {
-				s.Close()
-				return
-			}
-		}
-	}()
-	buf := make([]byte, 1<<16)
-	for {
-		n, err := s.Read(buf)
-		if err != nil && err != io.EOF || n == 0 {
-			return
-		}
-		if cut.Load() && bytes.Contains(buf[:n], []byte("COMMIT\x00")) {
-			p.lost.Add(1)
-			return // the server has committed; nobody hears of it
-		}
-		if _, err := c.Write(buf[:n]); err != nil {
-			return
-		}
-	}
-}
-
-func (p *proxy) url(t *testing.T, server string) secret.String {
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Host = p.addr
-	return secret.New(u.String())
-}
 
 func TestLostCommitAcknowledgementAppliesOnce(t *testing.T) {
 	tg := newTarget(t, Config{CreateTables: true})
 	u, err := url.Parse(tg.url)
-	tg.must(err)
-	p := newProxy(t, u.Host)
-	w, err := Open(t.Context(), Config{URL: p.url(t, tg.url), CreateTables: true})
-	tg.must(err)
+	tg.Must(err)
+	commit := func(b []byte) bool { return bytes.Contains(b, []byte("COMMIT\x00")) } // the query, and its tag
+	p := sinktest.NewProxy(t, u.Host, commit, commit)
+	w, err := Open(t.Context(), Config{URL: p.URL(tg.url), CreateTables: true})
+	tg.Must(err)
 	defer w.Close(t.Context())
-	keyless := &sink.Shape{Topic: "public.t", Table: "log", Fields: []sink.Field{note()}} // an insert done twice would show
-	for i := range 3 {
-		p.armed.Store(i%2 == 0)
-		b := tg.batch(keyless, row(str(fmt.Sprint(i))))
-		tg.must(w.Apply(t.Context(), "g", b))
-		tg.next = b.Offsets[0].Next
-	}
-	if n := p.lost.Load(); n != 2 {
-		t.Fatalf("%d acknowledgements were lost, want 2", n)
-	}
-	if got := tg.dump("SELECT note FROM log ORDER BY 1"); got != "0\n1\n2" {
-		t.Errorf("rows: %q", got)
-	}
+	sinktest.LostCommit(t, tg.Target, p, w)
 }
 
 func TestKilledBackendIsRetried(t *testing.T) {
@@ -123,10 +37,10 @@ func TestKilledBackendIsRetried(t *testing.T) {
 		rows = append(rows, row(num(int64(i)), str("a")))
 	}
 	for i := range 3 { // with prepared statements and temp tables made before
-		tg.apply(s, rows...)
-		tg.apply(s, rows[:10]...)
+		tg.Apply(s, rows...)
+		tg.Apply(s, rows[:10]...)
 		tg.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cdc sink' AND datname = current_database()")
-		tg.apply(s, sink.Row{Delete: true, Values: []replication.Value{num(int64(i)), replication.Null}})
+		tg.Apply(s, sink.Row{Delete: true, Values: []replication.Value{num(int64(i)), replication.Null}})
 	}
 	if got := tg.dump("SELECT count(*) FROM t"); got != fmt.Sprint(copyThreshold-1) {
 		t.Errorf("rows: %s", got)
@@ -138,11 +52,11 @@ func TestKilledBackendIsRetried(t *testing.T) {
 func TestReadOnlyServerIsLeft(t *testing.T) {
 	tg := newTarget(t, Config{CreateTables: true})
 	s := shape(id(), note())
-	tg.apply(s, row(num(1), str("a")))
-	tg.must(tg.w.exec(t.Context(), "SET default_transaction_read_only = on"))
+	tg.Apply(s, row(num(1), str("a")))
+	tg.Must(tg.w.exec(t.Context(), "SET default_transaction_read_only = on"))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	tg.must(tg.w.Apply(ctx, "g", tg.batch(s, row(num(2), str("b")))))
+	tg.Must(tg.w.Apply(ctx, "g", tg.Batch(s, row(num(2), str("b")))))
 	if got := tg.dump("SELECT count(*) FROM t"); got != "2" {
 		t.Errorf("%s rows", got)
 	}
@@ -152,26 +66,26 @@ func TestDeadlockIsRetried(t *testing.T) {
 	tg := newTarget(t, Config{CreateTables: true})
 	s, s2 := shape(id(), note()), shape(id(), note())
 	s2.Table = "t2"
-	tg.apply(s, row(num(1), str("a")))
-	tg.apply(s2, row(num(1), str("a")))
+	tg.Apply(s, row(num(1), str("a")))
+	tg.Apply(s2, row(num(1), str("a")))
 	// Another session holds t2 and then wants t; the Writer holds t and wants t2.
 	tx, err := tg.db.Begin(t.Context())
-	tg.must(err)
+	tg.Must(err)
 	_, err = tx.Exec(t.Context(), "SET LOCAL deadlock_timeout = '10s'; UPDATE t2 SET note = 'other'")
-	tg.must(err)
+	tg.Must(err)
 	done := make(chan error, 1)
-	b := tg.batch(s, row(num(1), str("b")))
+	b := tg.Batch(s, row(num(1), str("b")))
 	b.Tables = append(b.Tables, sink.Rows{Shape: s2, Rows: []sink.Row{row(num(1), str("b"))}})
 	go func() { done <- tg.w.Apply(t.Context(), "g", b) }()
 	_, err = tx.Exec(t.Context(), `DO $$ BEGIN
 		WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'cdc sink' AND datname = current_database() AND wait_event_type = 'Lock') LOOP
 			PERFORM pg_stat_clear_snapshot(); PERFORM pg_sleep(0.005);
 		END LOOP; END $$`)
-	tg.must(err)
+	tg.Must(err)
 	_, err = tx.Exec(t.Context(), "UPDATE t SET note = 'other'")
-	tg.must(err)
-	tg.must(tx.Commit(t.Context()))
-	tg.must(<-done)
+	tg.Must(err)
+	tg.Must(tx.Commit(t.Context()))
+	tg.Must(<-done)
 	if got := tg.dump("SELECT t.note, t2.note FROM t, t2"); got != "b|b" {
 		t.Errorf("got %s", got)
 	}
@@ -183,18 +97,18 @@ func TestDeadlockIsRetried(t *testing.T) {
 func TestApplyEndsWithItsContext(t *testing.T) {
 	tg := newTarget(t, Config{CreateTables: true})
 	s := shape(id(), note())
-	tg.apply(s, row(num(1), str("a")))
+	tg.Apply(s, row(num(1), str("a")))
 	tx, err := tg.db.Begin(t.Context())
-	tg.must(err)
+	tg.Must(err)
 	_, err = tx.Exec(t.Context(), "LOCK TABLE t")
-	tg.must(err)
+	tg.Must(err)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if err := tg.w.Apply(ctx, "g", tg.batch(s, row(num(1), str("b")))); err != context.DeadlineExceeded {
+	if err := tg.w.Apply(ctx, "g", tg.Batch(s, row(num(1), str("b")))); err != context.DeadlineExceeded {
 		t.Errorf("got %v, want the context's error", err)
 	}
-	tg.must(tx.Rollback(t.Context()))
-	tg.apply(s, row(num(1), str("c")))
+	tg.Must(tx.Rollback(t.Context()))
+	tg.Apply(s, row(num(1), str("c")))
 	if got := tg.dump("SELECT note FROM t"); got != "c" {
 		t.Errorf("got %s", got)
 	}
@@ -205,9 +119,9 @@ func TestTruncate(t *testing.T) {
 	s := shape(id(), note())
 	truncate := func(keep func([]replication.Value) bool) {
 		t.Helper()
-		o := tg.offset(1)
-		tg.must(tg.w.Truncate(t.Context(), "g", s, keep, o))
-		tg.next = o.Next
+		o := tg.Offset(1)
+		tg.Must(tg.w.Truncate(t.Context(), "g", s, keep, o))
+		tg.Next = o.Next
 	}
 	fill := func() {
 		t.Helper()
@@ -215,7 +129,7 @@ func TestTruncate(t *testing.T) {
 		for i := range apply.TruncateChunk + 5 {
 			rows = append(rows, row(num(int64(i)), str("a")))
 		}
-		tg.apply(s, rows...)
+		tg.Apply(s, rows...)
 	}
 	fill()
 	truncate(nil)
@@ -263,11 +177,11 @@ func TestTruncateKeys(t *testing.T) {
 			replication.FloatValue(1e300), replication.UintValue(0),
 		},
 	}
-	tg.apply(s, row(keys[0]...), row(keys[1]...))
-	tg.must(tg.w.exec(t.Context(), "SET extra_float_digits = 0")) // as a role or a database may have it
+	tg.Apply(s, row(keys[0]...), row(keys[1]...))
+	tg.Must(tg.w.exec(t.Context(), "SET extra_float_digits = 0")) // as a role or a database may have it
 	var seen int
-	o := tg.offset(1)
-	tg.must(tg.w.Truncate(t.Context(), "g", s, func(got []replication.Value) bool {
+	o := tg.Offset(1)
+	tg.Must(tg.w.Truncate(t.Context(), "g", s, func(got []replication.Value) bool {
 		want := keys[1]
 		if got[0].Bool() {
 			want = keys[0]
@@ -303,6 +217,6 @@ func TestOpenTogether(t *testing.T) {
 				return nil
 			})
 		}
-		tg.must(g.Wait())
+		tg.Must(g.Wait())
 	}
 }

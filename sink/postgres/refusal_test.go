@@ -66,7 +66,7 @@ func TestRefusals(t *testing.T) {
 			tg := newTarget(t, c.cfg)
 			tg.exec(c.setup + ";")
 			s := shape(id(), note())
-			err := tg.w.Apply(t.Context(), "g", tg.batch(s, row(num(1), str("a"))))
+			err := tg.w.Apply(t.Context(), "g", tg.Batch(s, row(num(1), str("a"))))
 			r, ok := errors.AsType[*replication.Refusal](err)
 			if !ok {
 				t.Fatalf("got %v, want a refusal", err)
@@ -78,7 +78,7 @@ func TestRefusals(t *testing.T) {
 				c.mend = c.remedy
 			}
 			tg.exec(c.mend)
-			tg.apply(s, row(num(1), str("a")))
+			tg.Apply(s, row(num(1), str("a")))
 			if got := tg.dump("SELECT id, note FROM t"); got != "1|a" {
 				t.Errorf("after the remedy: %s", got)
 			}
@@ -143,26 +143,26 @@ func TestRefusalsOfRights(t *testing.T) {
 		t.Errorf("check after the grant: %s", got)
 	}
 	w, err := Open(t.Context(), cfg)
-	tg.must(err)
+	tg.Must(err)
 	defer w.Close(t.Context())
 
 	tg.exec("CREATE TABLE t (id bigint PRIMARY KEY); GRANT SELECT, INSERT, UPDATE, DELETE ON t TO " + role)
 	w.cfg.AddColumns = true
-	err = w.Apply(t.Context(), "g", tg.batch(shape(id(), note()), row(num(1), str("a"))))
+	err = w.Apply(t.Context(), "g", tg.Batch(shape(id(), note()), row(num(1), str("a"))))
 	refused(err, `table "public"."t" has no column "note" for topic public.t, and it may not be added`, `ALTER TABLE "public"."t" ADD COLUMN IF NOT EXISTS "note" text`)
 	tg.exec("REVOKE CREATE ON SCHEMA public FROM " + role)
 	w.cfg.CreateTables = true
 	s := shape(id())
 	s.Table = "u"
-	err = w.Apply(t.Context(), "g", tg.batch(s, row(num(1))))
+	err = w.Apply(t.Context(), "g", tg.Batch(s, row(num(1))))
 	refused(err, `table "public"."u" for topic public.t does not exist`, `CREATE TABLE IF NOT EXISTS "public"."u"`)
 }
 
 func TestAddColumns(t *testing.T) {
 	tg := newTarget(t, Config{AddColumns: true})
 	tg.exec("CREATE TABLE t (id bigint PRIMARY KEY, mine text DEFAULT 'kept')")
-	tg.apply(shape(id()), row(num(1)))
-	tg.apply(shape(id(), note(), field("price", replication.KindDecimal, 0, "numeric(12,2)")), row(num(2), str("b"), replication.StringValue(replication.KindDecimal, "1.5")))
+	tg.Apply(shape(id()), row(num(1)))
+	tg.Apply(shape(id(), note(), field("price", replication.KindDecimal, 0, "numeric(12,2)")), row(num(2), str("b"), replication.StringValue(replication.KindDecimal, "1.5")))
 	if got := tg.dump("SELECT * FROM t ORDER BY id"); got != "1|kept|NULL|NULL\n2|kept|b|1.50" {
 		t.Errorf("got %s", got)
 	}
@@ -172,13 +172,13 @@ func TestKeysOnlyShapeMakesNoTable(t *testing.T) {
 	tg := newTarget(t, Config{CreateTables: true, AddColumns: true})
 	s := shape(id())
 	s.KeysOnly = true
-	tg.apply(s, sink.Row{Delete: true, Values: []replication.Value{num(1)}})
+	tg.Apply(s, sink.Row{Delete: true, Values: []replication.Value{num(1)}})
 	if got := tg.dump("SELECT to_regclass('t'), next_offset FROM cdc_offsets"); got != "NULL|1" {
 		t.Errorf("got %s", got)
 	}
 	full := shape(id(), note())
-	tg.apply(full, row(num(1), str("a")), row(num(2), str("b")))
-	tg.apply(s, sink.Row{Delete: true, Values: []replication.Value{num(1)}})
+	tg.Apply(full, row(num(1), str("a")), row(num(2), str("b")))
+	tg.Apply(s, sink.Row{Delete: true, Values: []replication.Value{num(1)}})
 	if got := tg.dump("SELECT * FROM t"); got != "2|b" {
 		t.Errorf("got %s", got)
 	}

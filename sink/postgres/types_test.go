@@ -140,7 +140,7 @@ func TestTypes(t *testing.T) {
 				for n := range rows {
 					rows[n] = sink.Row{Values: []replication.Value{num(int64(n)), c.v}, New: way.new}
 				}
-				tg.apply(s, rows...)
+				tg.Apply(s, rows...)
 				same := "v IS NOT DISTINCT FROM " + c.sql
 				if strings.HasPrefix(c.typ, "json") && c.typ != "jsonb" {
 					same = "v::text = " + c.sql
@@ -225,7 +225,7 @@ func TestTypesOfTheTarget(t *testing.T) {
 		num(1), str(`"k"=>NULL, "a\"b"=>"\\"`), str(`"k"=>"v"`), str("b c"), list(str("b c"), replication.Null), str(`(1,"a""b,")`), str("(1)"), num(7), str("(3,4),(1,2)"),
 		str("some label"), list(str("x"), replication.Null), str("pg_class"), str("nobody=r/nobody"), str("bad"), str("(3,4),(1,2)"), str("{(3,4),(1,2);(1,1),(0,0)}"),
 	}}
-	tg.apply(s, row)
+	tg.Apply(s, row)
 	want := `id bigint
 h hstore
 h2 hstore
@@ -253,19 +253,19 @@ boxes box[]`
 	role := tg.dump("SELECT current_database()") + "_role"
 	tg.exec(`CREATE ROLE ` + role)
 	t.Cleanup(func() { tg.exec(`DROP ROLE ` + role) })
-	tg.must(tg.w.exec(t.Context(), `SET ROLE `+role))
+	tg.Must(tg.w.exec(t.Context(), `SET ROLE `+role))
 	for name, want := range map[string]string{`"we.ird"."Mo""od"`: "", "pair": "pair"} {
 		if got, err := tg.w.lookUpType(t.Context(), name); err != nil || got != want {
 			t.Errorf("type %s of a foreign role: %q, %v", name, got, err)
 		}
 	}
-	tg.must(tg.w.exec(t.Context(), `RESET ROLE`))
+	tg.Must(tg.w.exec(t.Context(), `RESET ROLE`))
 	// A sink that starts later finds nothing to alter.
 	again, err := Open(t.Context(), Config{URL: secret.New(tg.url), AlterColumns: true})
-	tg.must(err)
+	tg.Must(err)
 	defer again.Close(t.Context())
 	p, err := again.plan(t.Context(), s)
-	tg.must(err)
+	tg.Must(err)
 	if len(p.hints) > 0 {
 		t.Errorf("hints of a table as the sink made it: %q", p.hints)
 	}
@@ -273,7 +273,7 @@ boxes box[]`
 	tg.exec("CREATE TYPE only_there AS ENUM ('some label')")
 	more := shape(append(s.Fields, field("later", st, 0, "only_there"))...)
 	row.Values = append(row.Values, str("some label"))
-	tg.apply(more, row)
+	tg.Apply(more, row)
 	if got := tg.dump("SELECT pg_typeof(later)::text || ' ' || later FROM t"); got != "only_there some label" {
 		t.Errorf("the added column: %s", got)
 	}
@@ -287,12 +287,12 @@ func TestHostileSettings(t *testing.T) {
 	for _, set := range []string{"DateStyle = 'German, DMY'", "IntervalStyle = sql_standard", "TimeZone = 'Asia/Kathmandu'", "array_nulls = off", "xmloption = document", "bytea_output = escape"} {
 		tg.exec("ALTER DATABASE " + name + " SET " + set)
 	}
-	tg.must(tg.w.Close(t.Context())) // so that it connects anew
+	tg.Must(tg.w.Close(t.Context())) // so that it connects anew
 	st := replication.KindString
 	stamps := field("tz", replication.KindArray, 0, "timestamp with time zone[]")
 	stamps.Elem = replication.KindTimestampTZ
 	s := shape(id(), field("i", st, 0, "interval"), field("x", st, 0, "xml"), stamps, field("r", st, 0, "daterange"))
-	tg.apply(s, row(num(1), str("-1 years -2 mons +3 days -04:05:06"), str("no <b>document</b>"), list(replication.NumValue(replication.KindTimestampTZ, 0), replication.Null), str("[2026-02-03,2026-04-05)")))
+	tg.Apply(s, row(num(1), str("-1 years -2 mons +3 days -04:05:06"), str("no <b>document</b>"), list(replication.NumValue(replication.KindTimestampTZ, 0), replication.Null), str("[2026-02-03,2026-04-05)")))
 	const same = "i = '-14 mons 3 days'::interval - '04:05:06'::interval AND x::text = 'no <b>document</b>' AND tz = ARRAY['epoch'::timestamptz, NULL] AND r = daterange('2026-02-03', '2026-04-05')"
 	if got := tg.dump("SELECT " + same + " FROM t"); got != "t" {
 		t.Errorf("not the same: %s", tg.dump("SELECT * FROM t"))
@@ -317,14 +317,14 @@ func TestLabels(t *testing.T) {
 	t.Run("added", func(t *testing.T) {
 		tg := newTarget(t, Config{AlterColumns: true})
 		tg.exec(ddl)
-		tg.apply(s, rows...)
+		tg.Apply(s, rows...)
 		if got := enum(tg); got != "sad,o'k,very happy" {
 			t.Errorf("labels %s", got)
 		}
 		if got := tg.dump("SELECT m, ms, x FROM t WHERE id = 2"); got != `o'k|{"very happy",o'k}|sad` {
 			t.Errorf("row %s", got)
 		}
-		b := tg.batch(s, row(num(3), str("sad"), list(), str("no mood")))
+		b := tg.Batch(s, row(num(3), str("sad"), list(), str("no mood")))
 		if err := tg.w.Apply(t.Context(), "g", b); !apply.IsRowErrors(err) || enum(tg) != "sad,o'k,very happy" {
 			t.Errorf("a text that is no mood: %v, labels %s", err, enum(tg))
 		}
@@ -332,7 +332,7 @@ func TestLabels(t *testing.T) {
 	t.Run("not allowed", func(t *testing.T) {
 		tg := newTarget(t, Config{})
 		tg.exec(ddl)
-		err := tg.w.Apply(t.Context(), "g", tg.batch(s, rows...))
+		err := tg.w.Apply(t.Context(), "g", tg.Batch(s, rows...))
 		if !apply.IsRowErrors(err) || !strings.Contains(err.Error(), "ADD VALUE") || enum(tg) != "sad" {
 			t.Errorf("%v, labels %s", err, enum(tg))
 		}

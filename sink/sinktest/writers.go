@@ -1,0 +1,95 @@
+package sinktest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"cdc/replication"
+	"cdc/sink"
+)
+
+// Fenced applies a batch again, and others that do not begin where it ended:
+// none of them is written. The target may make tables.
+func Fenced(t *testing.T, tg *Target) {
+	s := Shape(ID(), Note())
+	b := tg.Batch(s, Row(Num(1), Str("a")))
+	tg.Must(tg.Writer.Apply(t.Context(), "g", b))
+	b.Tables[0].Rows[0].Values[1] = Str("changed")
+	if err := tg.Writer.Apply(t.Context(), "g", b); !errors.Is(err, sink.ErrFenced) {
+		t.Fatalf("the same batch again: got %v, want ErrFenced", err)
+	}
+	if got := tg.Dump("SELECT * FROM t"); got != "1|a" {
+		t.Errorf("a fenced batch wrote: %s", got)
+	}
+	// A later batch of a member that does not know of it.
+	b.Offsets[0] = sink.Offset{Topic: "public.t", From: 0, Next: 5}
+	if err := tg.Writer.Apply(t.Context(), "g", b); !errors.Is(err, sink.ErrFenced) {
+		t.Fatalf("a batch from another place: got %v, want ErrFenced", err)
+	}
+	// One fenced offset of several fences all.
+	b.Offsets = []sink.Offset{{Topic: "public.t", From: 1, Next: 5}, {Topic: "public.t", Partition: 1, From: 7, Next: 9}, {Topic: "public.u", From: -1, Next: 9}}
+	if err := tg.Writer.Apply(t.Context(), "g", b); !errors.Is(err, sink.ErrFenced) {
+		t.Fatalf("one of three: got %v, want ErrFenced", err)
+	}
+	if got := tg.Dump("SELECT group_name, topic, next_offset FROM cdc_offsets WHERE group_name <> ''"); got != "g|public.t|1" {
+		t.Errorf("offsets: %s", got)
+	}
+	have, err := tg.Writer.Offsets(t.Context(), "g", []string{"public.t", "other"})
+	tg.Must(err)
+	if len(have) != 1 || len(have["public.t"]) != 1 || have["public.t"][0] != 1 {
+		t.Errorf("Offsets: %v", have)
+	}
+}
+
+// LostCommit loses the answers to two of three commits of w, which writes
+// through p into tg's database: each batch is written once.
+func LostCommit(t *testing.T, tg *Target, p *Proxy, w sink.Writer) {
+	keyless := &sink.Shape{Topic: "public.t", Table: "log", Fields: []sink.Field{Note()}} // an insert done twice would show
+	for i := range 3 {
+		p.Armed.Store(i%2 == 0)
+		b := tg.Batch(keyless, Row(Str(fmt.Sprint(i))))
+		tg.Must(w.Apply(t.Context(), "g", b))
+		tg.Next = b.Offsets[0].Next
+	}
+	if n := p.Lost.Load(); n != 2 {
+		t.Fatalf("%d acknowledgements were lost, want 2", n)
+	}
+	if got := tg.Dump("SELECT note FROM log ORDER BY 1"); got != "0\n1\n2" {
+		t.Errorf("rows: %q", got)
+	}
+}
+
+// EverySize writes, overwrites and deletes n rows at a time, long by so many
+// bytes. The target may make tables.
+func EverySize(t *testing.T, tg *Target, n, long int) {
+	s := Shape(ID(), Note())
+	rows := func(mark string, f func(*sink.Row)) (out []sink.Row) {
+		for i := range n {
+			r := Row(Num(int64(i)), Str(mark+strings.Repeat(".", long)))
+			f(&r)
+			out = append(out, r)
+		}
+		return out
+	}
+	expect := func(when, want string) {
+		t.Helper()
+		if got := tg.Dump("SELECT trim(TRAILING '.' FROM note), count(*), count(DISTINCT id) FROM t GROUP BY note ORDER BY 1"); got != want {
+			t.Errorf("%s: got %q, want %q", when, got, want)
+		}
+	}
+	tg.Apply(s, rows("new", func(r *sink.Row) { r.New = true })...)
+	expect("new rows", fmt.Sprintf("new|%d|%d", n, n))
+	tg.Apply(s, rows("again", func(r *sink.Row) { r.New = true })...)
+	expect("new rows that are there already", fmt.Sprintf("again|%d|%d", n, n))
+	tg.Apply(s, rows("upsert", func(*sink.Row) {})...)
+	expect("upserts", fmt.Sprintf("upsert|%d|%d", n, n))
+	tg.Apply(s, rows("x", func(r *sink.Row) { r.Delete = true; r.Values[1] = replication.Null })...)
+	expect("deletes", "")
+	tg.Apply(s, rows("x", func(r *sink.Row) { r.Delete = true })...)
+	expect("deletes of what is not there", "")
+	mixed := append(rows("mixed", func(r *sink.Row) { r.New = r.Values[0].Int()%2 == 0 }), sink.Row{Delete: true, Values: []replication.Value{Num(-1), replication.Null}})
+	tg.Apply(s, mixed...)
+	expect("mixed", fmt.Sprintf("mixed|%d|%d", n, n))
+}
