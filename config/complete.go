@@ -40,6 +40,8 @@ func (c *Config) complete(d *decoder) {
 	c.completeTables(d)
 	c.completeOutbox(d)
 	c.Map.complete(d, c.Name)
+	c.Source.MySQL.completeDebezium(d, "source.mysql", &c.Map)
+	c.Source.MariaDB.completeDebezium(d, "source.mariadb", &c.Map)
 	c.Kafka.complete(d)
 	c.Registry.complete(d)
 	c.completeSinks(d)
@@ -86,9 +88,6 @@ func (c *Config) completeSource(d *decoder) {
 			continue
 		}
 		m.complete(d, "source."+name)
-		if c.Map.Format == "debezium" {
-			d.at("map.format", "debezium goes with source.postgres alone")
-		}
 		for i := range c.Tables {
 			if len(c.Tables[i].AsText) > 0 {
 				d.at(fmt.Sprintf("tables[%d].as_text", i), "goes with source.postgres alone")
@@ -121,6 +120,34 @@ func (c *Config) completeSource(d *decoder) {
 		d.at("source.postgres.publication", "must be at most 63 bytes long")
 	}
 	p.URL = d.withPassword("source.postgres", p.URL, p.Password)
+}
+
+// completeDebezium fits the options of the format debezium to the family.
+func (m *MySQLSource) completeDebezium(d *decoder, path string, to *Map) {
+	if m == nil {
+		return
+	}
+	if to.Format != "debezium" {
+		if m.ZeroDates == "epoch" {
+			d.at(path+".zero_dates", "epoch is for format debezium")
+		}
+		return
+	}
+	if !d.given(path + ".zero_dates") {
+		m.ZeroDates = "epoch"
+	}
+	e := to.Debezium
+	if !d.given("map.debezium.time") {
+		e.Time = "adaptive_time_microseconds"
+	}
+	if e.Time == "adaptive" || e.Time == "structured" {
+		d.at("map.debezium.time", "%s goes with source.postgres alone", e.Time)
+	}
+	for _, option := range []string{"hstore", "interval", "messages"} {
+		if d.given("map.debezium." + option) {
+			d.at("map.debezium."+option, "goes with source.postgres alone")
+		}
+	}
 }
 
 // complete looks at the URL's form alone: several hosts may stand in it.

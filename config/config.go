@@ -112,7 +112,7 @@ type Map struct {
 type Debezium struct {
 	Name                                    string
 	Decimal, Time, Binary, HStore, Interval string
-	Names, Unavailable                      string
+	Names, BigintUnsigned, Unavailable      string
 	Tombstones                              bool
 	Transactions                            bool
 	TransactionTopic                        string

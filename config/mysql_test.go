@@ -20,12 +20,14 @@ func TestMySQLSource(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	for file, want := range map[string]string{
-		"name: shop\nsource:\n  mysql:\n    url: postgres://db/\n" + mysqlRest:                                                                                                       "must be mysql://",
-		"name: shop\nsource: {}\n" + mysqlRest:                                                                                                                                       "postgres, mysql or mariadb is missing",
-		"name: shop\nsource:\n  mysql: {url: \"mysql://db/\"}\n  postgres: {url: \"postgres://db/x\"}\n" + mysqlRest:                                                                 "a capture reads one database",
-		"name: shop\nsource:\n  mysql: {url: \"mysql://db/\", zero_dates: epoch}\n" + mysqlRest:                                                                                      "zero_dates",
-		"name: shop\nsource:\n  mysql: {url: \"mysql://db/\"}\noutbox:\n  - prefix: outbox\nkafka: {brokers: [localhost:9092]}\nregistry: {url: http://localhost:8081}\n":            "the log of MySQL and MariaDB has no messages",
-		"name: shop\nsource:\n  mysql: {url: \"mysql://db/\"}\nmap: {format: debezium}\ntables: [a.b]\nkafka: {brokers: [localhost:9092]}\nregistry: {url: http://localhost:8081}\n": "goes with source.postgres alone",
+		"name: shop\nsource:\n  mysql:\n    url: postgres://db/\n" + mysqlRest:                                                                                                                                   "must be mysql://",
+		"name: shop\nsource: {}\n" + mysqlRest:                                                                                                                                                                   "postgres, mysql or mariadb is missing",
+		"name: shop\nsource:\n  mysql: {url: \"mysql://db/\"}\n  postgres: {url: \"postgres://db/x\"}\n" + mysqlRest:                                                                                             "a capture reads one database",
+		"name: shop\nsource:\n  mysql: {url: \"mysql://db/\", zero_dates: zero}\n" + mysqlRest:                                                                                                                   "zero_dates",
+		"name: shop\nsource:\n  mysql: {url: \"mysql://db/\"}\noutbox:\n  - prefix: outbox\nkafka: {brokers: [localhost:9092]}\nregistry: {url: http://localhost:8081}\n":                                        "the log of MySQL and MariaDB has no messages",
+		"name: shop\nsource:\n  mysql: {url: \"mysql://db/\"}\nmap: {format: debezium, debezium: {time: adaptive}}\ntables: [a.b]\nkafka: {brokers: [localhost:9092]}\nregistry: {url: http://localhost:8081}\n": "goes with source.postgres alone",
+		"name: shop\nsource:\n  mysql: {url: \"mysql://db/\"}\nmap: {format: debezium, debezium: {hstore: map}}\ntables: [a.b]\nkafka: {brokers: [localhost:9092]}\nregistry: {url: http://localhost:8081}\n":    "map.debezium.hstore",
+		"name: shop\nsource:\n  mysql: {url: \"mysql://db/\", zero_dates: epoch}\ntables: [a.b]\nkafka: {brokers: [localhost:9092]}\nregistry: {url: http://localhost:8081}\n":                                   "epoch is for format debezium",
 	} {
 		if _, err := Parse("cdc.yml", []byte(file), noEnv); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", file, err, want)

@@ -33,7 +33,7 @@ func (m *MySQLSource) declare(o *object) {
 	o.secret("password", &m.Password, docPassword)
 	tlsField(o, &m.TLS)
 	o.number("server_id", &m.ServerID, 0, 1<<32-1, "The id of this capture among the server's replicas: nobody else may have it. 0 makes one of the name.").defaults("0")
-	o.choice("zero_dates", &m.ZeroDates, "What becomes of dates that the calendar does not have (0000-00-00, 2026-00-00): error makes an error of the row; null makes them NULL; text makes every DATE, DATETIME and TIMESTAMP a text.", "error", "null", "text").defaults("error")
+	o.choice("zero_dates", &m.ZeroDates, "What becomes of dates that the calendar does not have (0000-00-00, 2026-00-00): error makes an error of the row; null makes them NULL; text makes every DATE, DATETIME and TIMESTAMP a text; epoch, with format debezium, makes them NULL where the column may be that, else its default or 1970-01-01, as Debezium does.", "error", "null", "text", "epoch").defaults("error").note("error; epoch with format debezium")
 	o.choice("on_purged", &m.OnPurged, "What to do at the start when the server has purged log that is still to be read: refuse says what is missing; snapshot reads all tables again. Rows that were deleted meanwhile then stay where they were published.", "refuse", "snapshot").defaults("refuse")
 	o.choice("on_drop_partition", &m.OnDropPartition, "What to do when a partition of a captured table is dropped or truncated: the rows that go with it are not in the log. refuse stops; warn goes on, and the rows stay where they were published.", "refuse", "warn").defaults("refuse")
 	o.choice("on_rename", &m.OnRename, "What a statement does that gives a captured table a name which is not captured, when no other table takes its own: refuse stops the capture, since what is written to the table from there on would not be published; warn goes on, and the capture's log says so. A table that another one takes the place of in the same statement is followed by name in any case.", "refuse", "warn").defaults("refuse")
@@ -72,19 +72,20 @@ func (t *Table) declare(o *object) {
 }
 
 func (m *Map) declare(o *object) {
-	o.choice("format", &m.Format, "row: the record's value is the row, a delete is a tombstone; operation, position, transaction and commit time are in headers. debezium: as Debezium's PostgreSQL connector writes records, see docs/debezium.md.", "row", "debezium").defaults("row")
+	o.choice("format", &m.Format, "row: the record's value is the row, a delete is a tombstone; operation, position, transaction and commit time are in headers. debezium: as Debezium's connectors write records, see docs/debezium.md.", "row", "debezium").defaults("row")
 	o.text("topic", &m.Topic, "Template of topic names. {schema} and {table} stand for the table's.").defaults("{schema}.{table}")
 	o.text("prefix", &m.Prefix, "Put before every topic's name.")
 	o.text("namespace", &m.Namespace, "Template of the namespace of Avro schemas.").defaults("cdc.{schema}")
 	o.choice("truncate", &m.Truncate, "What TRUNCATE becomes: record, a record with the header cdc.op=truncate in every partition, which sinks apply; skip, nothing; stop, an error.", "record", "skip", "stop").defaults("record").note("skip with format debezium")
-	optional(o, "debezium", "The format debezium: the options of Debezium's PostgreSQL connector on which consumers depend, with its values.", &m.Debezium, (*Debezium).declare)
+	optional(o, "debezium", "The format debezium: the options of Debezium's connectors on which consumers depend, with its values.", &m.Debezium, (*Debezium).declare)
 }
 
 func (e *Debezium) declare(o *object) {
 	o.text("name", &e.Name, "topic.prefix: the first part of topics and schemas. Letters, digits, '.', '_' and '-'.").note("name of the file")
 	o.choice("decimal", &e.Decimal, "decimal.handling.mode.", "precise", "double", "string").defaults("precise")
-	o.choice("time", &e.Time, "time.precision.mode.", "adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds", "structured").defaults("adaptive")
+	o.choice("time", &e.Time, "time.precision.mode. adaptive and structured go with PostgreSQL alone.", "adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds", "structured").defaults("adaptive").note("adaptive; adaptive_time_microseconds with MySQL and MariaDB")
 	o.choice("binary", &e.Binary, "binary.handling.mode.", "bytes", "base64", "base64-url-safe", "hex").defaults("bytes")
+	o.choice("bigint_unsigned", &e.BigintUnsigned, "bigint.unsigned.handling.mode, of MySQL and MariaDB. Under long a number that a long cannot hold is an error.", "long", "precise").defaults("long")
 	o.choice("hstore", &e.HStore, "hstore.handling.mode.", "json", "map").defaults("json")
 	o.choice("interval", &e.Interval, "interval.handling.mode.", "numeric", "string").defaults("numeric")
 	o.choice("names", &e.Names, "schema.name.adjustment.mode and field.name.adjustment.mode: avro makes an underscore of what Avro does not allow in names, avro_unicode _u and the character's number, of underscores, too.", "avro", "avro_unicode").defaults("avro")

@@ -95,25 +95,29 @@ func runConnector(t *testing.T, u *url.URL, prefix string, options map[string]st
 	c := &connector{worker: debeziumWorker(t), name: prefix}
 	c.ask(t, http.MethodPut, "/config", config)
 	t.Cleanup(func() { c.remove(t) })
-	eventually(t, time.Minute, "the connector runs", func() error {
-		var status struct {
-			Connector struct{ State string }
-			Tasks     []struct{ State, Trace string }
-		}
-		if err := json.Unmarshal(c.ask(t, http.MethodGet, "/status", nil), &status); err != nil {
-			return err
-		}
-		for _, task := range status.Tasks {
-			if task.State == "FAILED" {
-				t.Fatal(task.Trace)
-			}
-		}
-		if status.Connector.State != "RUNNING" || len(status.Tasks) == 0 || status.Tasks[0].State != "RUNNING" {
-			return fmt.Errorf("%+v", status)
-		}
-		return nil
-	})
+	eventually(t, time.Minute, "the connector runs", func() error { return c.runs(t) })
 	return c
+}
+
+// runs reports whether the task runs. One that has failed ends the test.
+func (c *connector) runs(t *testing.T) error {
+	t.Helper()
+	var status struct {
+		Connector struct{ State string }
+		Tasks     []struct{ State, Trace string }
+	}
+	if err := json.Unmarshal(c.ask(t, http.MethodGet, "/status", nil), &status); err != nil {
+		return err
+	}
+	for _, task := range status.Tasks {
+		if task.State == "FAILED" {
+			t.Fatal(task.Trace)
+		}
+	}
+	if status.Connector.State != "RUNNING" || len(status.Tasks) == 0 || status.Tasks[0].State != "RUNNING" {
+		return fmt.Errorf("%+v", status)
+	}
+	return nil
 }
 
 // ask sends a request about the connector and returns the answer's body.

@@ -102,6 +102,7 @@ func newDebezium(cfg *Config, r *router) (Mapper, error) {
 	m.planner.debezium = &d
 	if r.transactions != "" {
 		m.tx = newTransactions(r.transactions)
+		m.tx.binlog = d.Source.Connector != "postgresql"
 	}
 	if r.messages != "" {
 		var err error
@@ -172,6 +173,9 @@ func (m *debeziumMapper) Map(ctx context.Context, b *replication.Batch, out *Rec
 			if err := m.begin(ctx, out, c.Tx); err != nil {
 				return err
 			}
+		}
+		if c.Log != nil {
+			m.event.Locate(c, m.cfg.Source.Connector)
 		}
 		if c.Op == replication.OpMessage {
 			if err := m.message(ctx, out, c, i, &tx); err != nil {

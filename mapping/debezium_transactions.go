@@ -15,11 +15,14 @@ import (
 // again is counted from its beginning, with the same numbers. Its END comes with
 // the batch that knows of the end, whose position is not saved before.
 type transactions struct {
-	on    bool
-	topic string
-	table *replication.Table // stands in for one
-	keyID int                // 0 before the first transaction
-	value int
+	on bool
+	// binlog says that a transaction's id names it, as those of MySQL and MariaDB
+	// do.
+	binlog bool
+	topic  string
+	table  *replication.Table // stands in for one
+	keyID  int                // 0 before the first transaction
+	value  int
 	// describe renders a key.
 	describe func([]byte) string
 	known    map[string]*collection // by schema.name
@@ -77,6 +80,9 @@ func (x *transactions) begin(ctx context.Context, registry SchemaRegistry, out *
 		// As Debezium names it; the position is the commit's, for all that is said of it.
 		id := append(append(x.open.ID[:0], tx.ID...), ':')
 		x.open.ID, x.open.Time = strconv.AppendInt(id, e.LSN, 10), tx.CommitTime
+		if x.binlog {
+			x.open.ID = append(id[:0], tx.ID...)
+		}
 	}
 	e.Place.ID = x.open.ID
 	return nil

@@ -92,6 +92,25 @@ type Change struct {
 	// the log left out and that were read from the table again: they are the
 	// row's values at the time of that reading. Borrowed from the Batch.
 	Refetched []int32
+	// Log is where the change stands in a binary log; nil of a source that has
+	// none, or was not asked to tell.
+	Log *LogEvent
+}
+
+// LogEvent is the event of a binary log that changes stand in, for records that
+// say so. Borrowed from the Batch.
+type LogEvent struct {
+	File   []byte // the log's name
+	Offset uint64 // where in it the event begins
+	// First is the Change.Index of its first row.
+	First uint64
+	// Time is when its statement began, microseconds since 1970-01-01 UTC, in
+	// whole seconds. 0 for rows of a snapshot.
+	Time   int64
+	Server uint32 // the id of the server that wrote it; 0 for rows of a snapshot
+	// GTID says that Tx.ID is a global one.
+	GTID   bool
+	Thread int64 // the session on that server, -1 when the log does not tell
 }
 
 // Batch is a run of changes in commit order, and the memory they live in. It

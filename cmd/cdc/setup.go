@@ -145,9 +145,19 @@ func (s *setup) mapping() mapping.Config {
 		m.Debezium = &mapping.Debezium{
 			Options: debezium.Options{
 				Decimal: e.Decimal, Time: e.Time, Binary: e.Binary, HStore: e.HStore, Interval: e.Interval, Names: e.Names, Unavailable: e.Unavailable,
+				BigintUnsigned: e.BigintUnsigned,
 			},
-			Source:       debezium.Source{Connector: "postgresql", Name: e.Name, Database: postgres.DatabaseName(c.Source.Postgres.URL)},
+			Source:       debezium.Source{Name: e.Name},
 			NoTombstones: !e.Tombstones, Transactions: e.Transactions, TransactionTopic: e.TransactionTopic, Messages: len(e.Messages) > 0,
+		}
+		d := m.Debezium
+		switch {
+		case c.Source.Postgres != nil:
+			d.Source.Connector, d.Source.Database = "postgresql", postgres.DatabaseName(c.Source.Postgres.URL)
+		case c.Source.MySQL != nil:
+			d.Source.Connector, d.ZeroDates = "mysql", c.Source.MySQL.ZeroDates == "epoch"
+		case c.Source.MariaDB != nil:
+			d.Source.Connector, d.ZeroDates = "mariadb", c.Source.MariaDB.ZeroDates == "epoch"
 		}
 	}
 	for _, t := range c.Tables {

@@ -103,6 +103,12 @@ func (s *setup) mysqlSource() mysql.Config {
 		OnDropPartition: mysql.OnDropPartition(m.OnDropPartition), OnRename: mysql.OnRename(m.OnRename),
 		Logger: s.log, Registerer: s.registerer, Progress: func(p mysql.Progress) { report(postgres.Progress(p)) },
 	}
+	if c.Map.Format == "debezium" {
+		p.Describe = true
+		if m.ZeroDates == "epoch" { // the mapper's
+			p.ZeroDates = mysql.ZeroDatesError
+		}
+	}
 	if t := m.TLS; t != nil {
 		p.TLS = &mysql.TLS{CAFile: t.CA, CertFile: t.Cert, KeyFile: t.Key, ServerName: t.ServerName, Insecure: t.Insecure}
 	}

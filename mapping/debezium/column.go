@@ -48,6 +48,14 @@ const (
 	opSparseVector // the same of a sparse one
 	opStructured   // dates, times and intervals as records of their parts
 	opArray
+	// of MySQL and MariaDB
+	opUint        // KindUint as int or long
+	opUintDecimal // KindUint as Connect's Decimal
+	opUintBits    // KindUint as bytes, the lowest bits first
+	opTimeText    // TIME's text as microseconds times mul by div
+	opISOTimeText // TIME's text as 10:11:12.123Z
+	opGeometryWKB
+	opPointWKB
 )
 
 // column is how one column of a table is written.
@@ -82,6 +90,9 @@ func compile(o *Options, name string, c replication.Column) (step, *schema, erro
 }
 
 func compileType(o *Options, c replication.Column) (step, *schema, error) {
+	if o.binlog {
+		return binlogType(o, c)
+	}
 	if c.Kind != replication.KindArray {
 		return compileScalar(o, c.Kind, c)
 	}

@@ -33,6 +33,8 @@ type step struct {
 	mul, div         int64
 	digits           int
 	elem             *step
+	// zeroDates writes absent for a date that the calendar does not have.
+	zeroDates bool
 	// absent is what is written when nothing is known of the value: null, or the
 	// column's default or the type's zero where there is no null.
 	absent []byte
@@ -59,6 +61,8 @@ var (
 func (s *step) append(dst []byte, v *replication.Value, after bool) ([]byte, error) {
 	if kind := v.Kind(); kind != s.kind {
 		switch {
+		case kind == replication.KindInvalid && s.zeroDates && v.Reason() == replication.ReasonZeroDate:
+			return append(dst, s.absent...), nil
 		case kind == replication.KindInvalid:
 			return dst, fmt.Errorf("has no place in %s: %s", s.kind, v.Reason())
 		case kind == replication.KindNull && s.nullable:
@@ -126,13 +130,15 @@ func (s *step) appendValue(dst []byte, v *replication.Value) ([]byte, error) {
 	case opDate, opTime, opTimestamp:
 		n, err := s.number(v.Int())
 		return binary.AppendVarint(dst, n), err
-	case opISODate, opISOTime, opISOTimestamp, opZoned, opUUID, opHStoreJSON, opZonedTime, opISOInterval:
+	case opISODate, opISOTime, opISOTimestamp, opZoned, opUUID, opHStoreJSON, opZonedTime, opISOInterval, opISOTimeText:
 		return s.appendSized(dst, v)
 	case opDuration:
 		n, err := duration(v.Bytes())
 		return binary.AppendVarint(dst, n), err
 	case opHStoreMap:
 		return appendHStoreMap(dst, v.Bytes())
+	case opUint, opUintDecimal, opUintBits, opTimeText, opGeometryWKB, opPointWKB:
+		return s.appendBinlog(dst, v)
 	case opPoint, opLine, opCircle, opShape:
 		return s.appendGeometry(dst, v.Bytes())
 	case opGeometry:
@@ -164,6 +170,12 @@ func (s *step) appendSized(dst []byte, v *replication.Value) ([]byte, error) {
 		dst = appendISOTimestamp(dst, v.Int(), -1)
 	case opZoned:
 		dst = appendISOTimestamp(dst, v.Int(), s.digits)
+	case opISOTimeText:
+		us, ok := clockText(v.Bytes())
+		if !ok || us < 0 || us >= day {
+			return dst[:at], errTime
+		}
+		dst = append(appendClock(dst, us, -1), 'Z')
 	case opZonedTime:
 		dst, err = appendZonedTime(dst, v.Bytes())
 	case opISOInterval:

@@ -61,7 +61,7 @@ func TestValues(t *testing.T) {
 		{Options{}, column(replication.KindTimestampTZ, "timestamp with time zone"), replication.NumValue(replication.KindTimestampTZ, replication.NegInfinity), str("-infinity")},
 		{Options{Binary: "base64-url-safe"}, column(replication.KindBytes, "bytea"), replication.BytesValue(replication.KindBytes, []byte{0xfb}), str("-w==")},
 	} {
-		if err := c.options.complete(); err != nil {
+		if err := c.options.complete("postgresql"); err != nil {
 			t.Fatal(err)
 		}
 		s, _, err := compile(&c.options, "c", c.column)
@@ -92,7 +92,7 @@ func TestRefusedValues(t *testing.T) {
 		{Options{}, replication.Column{Kind: replication.KindString, TypeName: "text"}, replication.StringValue(replication.KindString, "\xff")},
 		{Options{}, replication.Column{Kind: replication.KindArray, Elem: replication.KindInt, Bits: 32, TypeName: "integer[]"}, replication.InvalidValue([]byte("{{1}}"), replication.ReasonDimensions)},
 	} {
-		if err := c.options.complete(); err != nil {
+		if err := c.options.complete("postgresql"); err != nil {
 			t.Fatal(err)
 		}
 		s, _, err := compile(&c.options, "c", c.column)
@@ -109,7 +109,7 @@ func TestRefusedValues(t *testing.T) {
 // only in the row after a change.
 func TestUnavailable(t *testing.T) {
 	o := Options{}
-	if err := o.complete(); err != nil {
+	if err := o.complete("postgresql"); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {

@@ -21,7 +21,7 @@ func CompileMessages(o Options, src Source) (*Messages, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := o.complete(); err != nil {
+	if err := o.complete(src.Connector); err != nil {
 		return nil, err
 	}
 	content, contentSchema, err := compileScalar(&o, replication.KindBytes, replication.Column{})
@@ -34,7 +34,7 @@ func CompileMessages(o Options, src Source) (*Messages, error) {
 	value := &schema{typ: "record", name: space + "MessageValue", version: 1, fields: []field{
 		{"op", plain("string")},
 		{"ts_ms", orNull(plain("long"))},
-		{"source", sourceSchema()},
+		{"source", sourceSchema(src.Connector)},
 		{"transaction", transactionSchema()},
 		{"message", &schema{typ: "record", name: space + "Message", version: 1, fields: []field{
 			{"prefix", text}, {"content", orNull(contentSchema)},

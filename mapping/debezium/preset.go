@@ -15,7 +15,10 @@ import (
 // presetOf returns the default that Debezium puts into the schema of a column,
 // as JSON: that of a literal, and the type's zero for a function's. Types whose
 // defaults it does not know have none.
-func presetOf(_ *Options, c replication.Column, s *step, sch *schema) (string, bool) {
+func presetOf(o *Options, c replication.Column, s *step, sch *schema) (string, bool) {
+	if o.binlog && c.Default != "" {
+		return binlogPreset(o, c, s, sch)
+	}
 	if c.Default == "" || c.Kind == replication.KindArray {
 		return "", false
 	}
@@ -203,6 +206,9 @@ func (s *step) complete(o *Options, sch *schema) error {
 			return err
 		}
 		s.absent = b
+	}
+	if o.binlog && !s.nullable && sch.preset == "" {
+		s.absent = binlogZero(s, sch)
 	}
 	switch s.op {
 	case opText, opBytes, opHStoreJSON, opBytesText:

@@ -164,11 +164,11 @@ func orNull(s *schema) *schema {
 
 // The blocks that every record has.
 
-func sourceSchema() *schema {
+func sourceSchema(connector string) *schema {
 	snapshot := semantic("string", "io.debezium.data.Enum", [2]string{"allowed", "true,first,first_in_data_collection,last_in_data_collection,last,false,incremental"})
 	snapshot.optional, snapshot.preset = true, `"false"`
 	text, long := plain("string"), plain("long")
-	return &schema{typ: "record", name: "io.debezium.connector.postgresql.Source", version: 1, fields: []field{
+	common := []field{
 		{"version", text},
 		{"connector", text},
 		{"name", text},
@@ -178,23 +178,28 @@ func sourceSchema() *schema {
 		{"sequence", orNull(text)},
 		{"ts_us", orNull(long)},
 		{"ts_ns", orNull(long)},
-		{"schema", text},
-		{"table", text},
-		{"txId", orNull(long)},
-		{"lsn", orNull(long)},
-		{"xmin", orNull(long)},
-		{"origin", orNull(text)},
-		{"origin_lsn", orNull(long)},
-	}}
+	}
+	if connector != "postgresql" {
+		return binlogSourceSchema(connector, common)
+	}
+	return &schema{typ: "record", name: "io.debezium.connector.postgresql.Source", version: 1, fields: append(common,
+		field{"schema", text},
+		field{"table", text},
+		field{"txId", orNull(long)},
+		field{"lsn", orNull(long)},
+		field{"xmin", orNull(long)},
+		field{"origin", orNull(text)},
+		field{"origin_lsn", orNull(long)},
+	)}
 }
 
-func envelopeSchema(name string, row []field) *schema {
+func envelopeSchema(connector, name string, row []field) *schema {
 	value := orNull(&schema{typ: "record", name: name + ".Value", fields: row})
 	stamp := orNull(plain("long"))
 	return &schema{typ: "record", name: name + ".Envelope", version: 2, fields: []field{
 		{"before", value},
 		{"after", value},
-		{"source", sourceSchema()},
+		{"source", sourceSchema(connector)},
 		{"transaction", transactionSchema()},
 		{"op", plain("string")},
 		{"ts_ms", stamp},

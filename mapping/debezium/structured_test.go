@@ -47,7 +47,7 @@ func TestStructured(t *testing.T) {
 			parts{"years": int32(100000), "months": int32(0), "days": int32(0), "hours": int32(0), "minutes": int32(0), "seconds": int64(1), "nanos": int32(500_000_000), "precision": int32(3)}},
 	} {
 		o := Options{Time: "structured"}
-		if err := o.complete(); err != nil {
+		if err := o.complete("postgresql"); err != nil {
 			t.Fatal(err)
 		}
 		s, sch, err := compile(&o, "c", replication.Column{Kind: c.kind, TypeName: c.typ, NotNull: true, Default: "now()"})

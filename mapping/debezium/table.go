@@ -27,6 +27,7 @@ type Table struct {
 	// head and tail are the parts of the source block that are the same for all
 	// rows: version, connector and name; schema and table.
 	head, db, tail []byte
+	binlog         bool
 }
 
 // Source names where rows come from.
@@ -41,11 +42,11 @@ type Source struct {
 // each character that Avro does not allow as an underscore; where two would be
 // named alike, as avro.Name names them.
 func Compile(o Options, src Source, t *replication.Table, specs []avro.FieldSpec, keys []int) (*Table, error) {
-	if err := o.complete(); err != nil {
+	if err := o.complete(src.Connector); err != nil {
 		return nil, err
 	}
 	name := o.fullName(src.Name, t.Schema, t.Name)
-	c := &Table{Fields: o.fieldNames(specs)}
+	c := &Table{Fields: o.fieldNames(specs), binlog: o.binlog}
 	fields := make([]field, len(specs))
 	bySource := map[int]int{}
 	for i, spec := range specs {
@@ -57,7 +58,7 @@ func Compile(o Options, src Source, t *replication.Table, specs []avro.FieldSpec
 		fields[i] = field{c.Fields[i], sch}
 		bySource[spec.Source] = i
 	}
-	c.ValueSchema = envelopeSchema(name, fields).String()
+	c.ValueSchema = envelopeSchema(src.Connector, name, fields).String()
 	if len(keys) > 0 {
 		key := &schema{typ: "record", name: name + ".Key"}
 		for _, k := range keys {
@@ -71,15 +72,20 @@ func Compile(o Options, src Source, t *replication.Table, specs []avro.FieldSpec
 			if err != nil {
 				return nil, err
 			}
+			s.zeroDates = false // which would make one row of two
 			c.key = append(c.key, column{col.Name, k, s, sch})
 			c.keyFields = append(c.keyFields, c.Fields[i])
 			key.fields = append(key.fields, field{c.Fields[i], sch})
 		}
 		c.KeySchema = key.String()
 	}
-	c.head = appendString(appendString(appendString(nil, Version), src.Connector), src.Name)
+	c.head = appendString(appendString(appendString(nil, versions[src.Connector]), src.Connector), src.Name)
 	c.db = appendString(nil, src.Database)
 	c.tail = appendString(appendString(nil, t.Schema), t.Name)
+	if o.binlog {
+		c.db = appendString(nil, t.Schema)
+		c.tail = appendString([]byte{2}, t.Name)
+	}
 	return c, nil
 }
 
@@ -113,6 +119,11 @@ type Event struct {
 	TxID            int64  // 0 is null
 	LSN             int64
 	Place           Place // in its transaction
+	// Log is where it stands in a binary log, Tx the transaction's id, and Row the
+	// number of the row in its event.
+	Log *replication.LogEvent
+	Tx  []byte
+	Row int64
 }
 
 // AppendValue appends the envelope of e under the schema's id.
@@ -152,13 +163,20 @@ func (t *Table) appendSource(dst []byte, e *Event) []byte {
 	dst = binary.AppendVarint(dst, floor(e.CommitTime, 1000))
 	dst = appendString(append(dst, 0), e.Snapshot)
 	dst = append(dst, t.db...)
-	dst = appendSequence(append(dst, 2), e.LSN)
+	if t.binlog {
+		dst = append(dst, 0) // sequence
+	} else {
+		dst = appendSequence(append(dst, 2), e.LSN)
+	}
 	dst = binary.AppendVarint(append(dst, 2), e.CommitTime)
 	nanos := e.CommitTime * 1000
 	if e.CommitTime > math.MaxInt64/1000 || e.CommitTime < math.MinInt64/1000 {
 		dst = append(dst, 0)
 	} else {
 		dst = binary.AppendVarint(append(dst, 2), nanos)
+	}
+	if t.binlog {
+		return t.appendBinlogSource(dst, e)
 	}
 	dst = append(dst, t.tail...)
 	if e.TxID == 0 {

@@ -15,7 +15,7 @@ import (
 const (
 	byteBlock  = 256 << 10 // bytes
 	valueBlock = 4096      // replication.Values, 24 bytes each
-	txBlock    = 64        // replication.Transactions, replication.Messages
+	txBlock    = 64        // replication.Transactions, replication.Messages, replication.LogEvents
 )
 
 const (
@@ -31,6 +31,7 @@ type Arena struct {
 	vals  blocks[replication.Value]
 	txs   blocks[replication.Transaction]
 	msgs  blocks[replication.Message]
+	logs  blocks[replication.LogEvent]
 
 	// Scratch and Elems are for whoever converts a value at the moment: they
 	// are grown, and what is to stay is copied out.
@@ -61,6 +62,9 @@ func (a *Arena) Transaction() *replication.Transaction {
 // Message returns a Message of undefined content.
 func (a *Arena) Message() *replication.Message { return &a.msgs.take(1, txBlock)[0] }
 
+// LogEvent returns a LogEvent of undefined content.
+func (a *Arena) LogEvent() *replication.LogEvent { return &a.logs.take(1, txBlock)[0] }
+
 // Used returns the number of bytes handed out.
 func (a *Arena) Used() int { return a.bytes.used + a.vals.used*sizeofValue }
 
@@ -70,6 +74,7 @@ func (a *Arena) Reset(keep int) {
 		// Stale values would hold on to the large memory that is to go.
 		a.vals.clear()
 		a.msgs.clear()
+		a.logs.clear()
 		clear(a.Elems[:cap(a.Elems)])
 		a.Elems = nil
 	}
@@ -80,6 +85,7 @@ func (a *Arena) Reset(keep int) {
 	a.vals.reset(keep/(valueBlock*sizeofValue) + 1)
 	a.txs.reset(keep/(txBlock*sizeofChange) + 1)
 	a.msgs.reset(keep/(txBlock*sizeofChange) + 1)
+	a.logs.reset(keep/(txBlock*sizeofChange) + 1)
 }
 
 // blocks hands out runs of T from equal blocks.

@@ -57,7 +57,7 @@ func (c *charsets) lookUp(ctx context.Context, from asker, flavor Flavor, schema
 	if err != nil {
 		return nil, err
 	}
-	rows, err = from.query(ctx, "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_SET_NAME, CHARACTER_OCTET_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, EXTRA FROM information_schema.COLUMNS"+
+	rows, err = from.query(ctx, "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_SET_NAME, CHARACTER_OCTET_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, EXTRA, COLUMN_DEFAULT FROM information_schema.COLUMNS"+
 		where+" ORDER BY ORDINAL_POSITION")
 	if err != nil {
 		return nil, err
@@ -111,6 +111,9 @@ func (c *charsets) catalogColumn(ctx context.Context, flavor Flavor, r []cell) (
 	typ, full := strings.ToLower(r[1].text), r[2].text
 	col = column{name: r[0].text, notNull: r[3].text == "NO", unsigned: strings.Contains(full, " unsigned"), generated: strings.Contains(r[9].text, " GENERATED")}
 	octets, fraction := number(5), number(8)
+	if !r[10].null {
+		col.preset = defaultExpression(flavor, r[10].text, r[9].text)
+	}
 	if name := r[4].text; name != "" {
 		if col.charset, err = c.byName(ctx, name); err != nil {
 			return col, err
@@ -130,9 +133,9 @@ func (c *charsets) catalogColumn(ctx context.Context, flavor Flavor, r []cell) (
 	case "year":
 		col.typ = gomysql.MYSQL_TYPE_YEAR
 	case "float":
-		col.typ = gomysql.MYSQL_TYPE_FLOAT
+		col.typ, col.digits = gomysql.MYSQL_TYPE_FLOAT, displayDigits(full)
 	case "double":
-		col.typ = gomysql.MYSQL_TYPE_DOUBLE
+		col.typ, col.digits = gomysql.MYSQL_TYPE_DOUBLE, displayDigits(full)
 	case "decimal":
 		col.typ, col.size, col.scale = gomysql.MYSQL_TYPE_NEWDECIMAL, number(6), number(7)
 	case "bit":

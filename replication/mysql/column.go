@@ -34,6 +34,9 @@ type column struct {
 	// generated says that the server computes it, of which the binlog does not
 	// tell either.
 	generated bool
+	// preset is the default, a literal in quotes or an expression, and digits the
+	// "(7,3)" of a FLOAT(7,3): for who asks to describe.
+	preset, digits string
 }
 
 // The types that are no MYSQL_TYPE_ of their own in a table map.
@@ -47,7 +50,7 @@ type policy struct {
 
 // describe returns the column as the other rooms see it.
 func (c *column) describe(p policy) (replication.Column, error) {
-	out := replication.Column{Name: c.name, NotNull: c.notNull, TypeName: c.typeName()}
+	out := replication.Column{Name: c.name, NotNull: c.notNull, TypeName: c.typeName(), Default: c.preset}
 	integer := func(bits uint8) {
 		out.Kind, out.Bits = replication.KindInt, bits
 		if c.unsigned {
@@ -174,9 +177,9 @@ func (c *column) typeName() string {
 	case gomysql.MYSQL_TYPE_YEAR:
 		return "year"
 	case gomysql.MYSQL_TYPE_FLOAT:
-		return signed("float")
+		return signed("float" + c.digits)
 	case gomysql.MYSQL_TYPE_DOUBLE:
-		return signed("double")
+		return signed("double" + c.digits)
 	case gomysql.MYSQL_TYPE_NEWDECIMAL:
 		return signed(fmt.Sprintf("decimal(%d,%d)", c.size, c.scale))
 	case gomysql.MYSQL_TYPE_BIT:

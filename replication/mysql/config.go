@@ -127,10 +127,13 @@ type Config struct {
 	OnPurged        OnPurged
 	OnRename        OnRename
 	OnDropPartition OnDropPartition
-	BatchBytes      int           // budget of a Batch in bytes; 0 = 1 MiB
-	IDWait          time.Duration // how long to wait for a server id in use before refusing; 0 = 30 s
-	Logger          *slog.Logger  // nil discards
-	Registerer      prometheus.Registerer
+	// Describe asks for what the other records do not need: where in the log a
+	// change stands, and the columns' defaults, as the catalog has them.
+	Describe   bool
+	BatchBytes int           // budget of a Batch in bytes; 0 = 1 MiB
+	IDWait     time.Duration // how long to wait for a server id in use before refusing; 0 = 30 s
+	Logger     *slog.Logger  // nil discards
+	Registerer prometheus.Registerer
 	// Progress is told about every snapshotted table: about once a second, and
 	// when it is done. It runs on the snapshot's goroutine: it must not block.
 	// May be nil.

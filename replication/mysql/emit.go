@@ -120,6 +120,7 @@ func (r *reader) emit(ctx context.Context, e *rowsEvent, compressed bool) error 
 		t.plan.added = false
 		r.tx.added = append(r.tx.added, t.mark)
 	}
+	r.at.log, r.at.first = nil, r.tx.index
 	for first := true; ; first = false {
 		var ch replication.Change
 		more, err := w.next(&b.Arena, &ch)
@@ -161,7 +162,7 @@ func (r *reader) emit(ctx context.Context, e *rowsEvent, compressed bool) error 
 
 // add puts a change into a batch.
 func (r *reader) add(b *batch, ch replication.Change, wire int) {
-	ch.Tx, ch.Index = r.transaction(b), r.tx.index
+	ch.Tx, ch.Index, ch.Log = r.transaction(b), r.tx.index, r.logEvent(b)
 	r.tx.index++
 	b.Add(ch, wire)
 }

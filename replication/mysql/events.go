@@ -46,6 +46,15 @@ type reader struct {
 	checksum bool
 	serial   uint64
 
+	at struct { // the event at hand
+		offset uint64 // the last one's when the log does not tell
+		time   uint32
+		server uint32
+		first  uint64                // number of its first change
+		log    *replication.LogEvent // in batch
+		batch  *batch
+	}
+
 	plans  map[string]*logTable // by the table map without its id
 	tables map[uint64]*logTable // of the statement at hand
 	zlib   io.ReadCloser
@@ -142,7 +151,9 @@ func (r *reader) take(ctx context.Context, b []byte) error {
 		if start = end - uint64(h.size); start > end {
 			start = end
 		}
+		r.at.offset = start
 	}
+	r.at.time, r.at.server = h.time, h.server
 	if err := r.dispatch(ctx, h, body, start, false); err != nil {
 		return fmt.Errorf("log %s:%d, event %s: %w", r.file, start, h.kind, err)
 	}

@@ -18,7 +18,7 @@ import (
 // everything else passes, whatever it is.
 func (r *reader) query(ctx context.Context, h header, body []byte) error {
 	c := cursor{B: body}
-	c.LE32() // thread
+	thread := c.LE32()
 	c.LE32() // seconds
 	schemaLen := c.U8()
 	c.LE16() // error
@@ -42,7 +42,7 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 	// BEGIN and COMMIT are by far the most frequent.
 	switch string(text) {
 	case "BEGIN":
-		r.tx.begun = true
+		r.tx.begun, r.tx.thread = true, int64(thread)+1
 		return nil
 	case "COMMIT":
 		return r.commit()
@@ -192,7 +192,8 @@ func (r *reader) truncate(ctx context.Context, schema, name string) error {
 	if err != nil {
 		return err
 	}
-	b.Add(replication.Change{Op: replication.OpTruncate, Table: p.table, Tx: r.transaction(b), Index: r.tx.index}, 0)
+	r.at.log, r.at.first = nil, r.tx.index
+	b.Add(replication.Change{Op: replication.OpTruncate, Table: p.table, Tx: r.transaction(b), Index: r.tx.index, Log: r.logEvent(b)}, 0)
 	r.tx.index++
 	return nil
 }

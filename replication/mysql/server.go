@@ -16,6 +16,7 @@ type serverInfo struct {
 	form    placeForm
 	end     place  // all transactions that have committed lie before it
 	file    string // of the log, that is written to
+	offset  uint64 // its end
 	doDB    string
 	skipDB  string
 }
@@ -95,6 +96,7 @@ func (s *serverInfo) readEnd(ctx context.Context, from asker) error {
 		return fmt.Errorf("read the end of the log: %s says nothing", status)
 	}
 	file, offset := rows[0][0].text, rows[0][1].text
+	s.offset, _ = strconv.ParseUint(offset, 10, 64)
 	s.file, s.doDB, s.skipDB = file, rows[0][2].text, rows[0][3].text
 	if strings.ContainsAny(file, "\"\\:") {
 		return refuse(fmt.Sprintf("the log's file name %q has a character that is not supported", file), "choose another --log-bin", nil)

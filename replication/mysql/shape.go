@@ -28,6 +28,8 @@ type plan struct {
 type hint struct {
 	special   string
 	generated bool
+	// preset and digits are a column's.
+	preset, digits string
 }
 
 // shapes makes plans of table maps and of the catalog, and keeps the pointer of
@@ -77,7 +79,7 @@ func (s *shapes) fromLog(ctx context.Context, m *tableMap) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.cfg.Flavor == MariaDB && (s.leavesOutGenerated() || ambiguous(columns)) {
+	if s.cfg.Describe || s.cfg.Flavor == MariaDB && (s.leavesOutGenerated() || ambiguous(columns)) {
 		if err := s.specialise(ctx, schema, name, columns); err != nil {
 			return nil, err
 		}
@@ -150,7 +152,7 @@ func (s *shapes) specialise(ctx context.Context, schema, name string, columns []
 	for i := range columns {
 		col := &columns[i]
 		h := known[col.name]
-		col.generated = h.generated
+		col.generated, col.preset, col.digits = h.generated, h.preset, h.digits
 		if h.special != "" && slices.Contains(strings.Fields(col.mayBe()), h.special) {
 			col.special = h.special
 		}
@@ -163,7 +165,7 @@ type hints map[string]hint
 
 func (h hints) learn(columns []column) {
 	for i := range columns {
-		h[columns[i].name] = hint{columns[i].special, columns[i].generated}
+		h[columns[i].name] = hint{columns[i].special, columns[i].generated, columns[i].preset, columns[i].digits}
 	}
 }
 
@@ -215,6 +217,9 @@ func (s *shapes) plan(schema, name string, columns []column, key []int) (*plan, 
 	place := make([]int, len(columns)) // in the table
 	for i := range columns {
 		col := &columns[i]
+		if !s.cfg.Describe {
+			col.preset, col.digits = "", ""
+		}
 		d := newDecoder(col, p)
 		inKey := slices.Contains(key, i)
 		if d.op == opJSON {

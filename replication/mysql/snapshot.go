@@ -23,6 +23,8 @@ import (
 type snapshot struct {
 	conn   *conn
 	point  place
+	file   string // where point is in the server's own log
+	offset uint64
 	taken  int64 // microseconds since 1970-01-01 UTC, the server's clock
 	tables []snapshotTable
 }
@@ -217,6 +219,8 @@ func (s *snapshot) beginMaria(ctx context.Context) error {
 	if s.point, err = parsePlace(placeMaria, rows[0][0].text); err != nil {
 		return fmt.Errorf("find the snapshot's place in the log: %w", err)
 	}
+	s.file = at["binlog_snapshot_file"]
+	s.offset, _ = strconv.ParseUint(at["binlog_snapshot_position"], 10, 64)
 	return nil
 }
 
@@ -245,7 +249,7 @@ func (s *snapshot) beginMySQL(ctx context.Context, cfg *Config, tables []TableCo
 	if locker == nil {
 		cfg.Logger.Info("the snapshot's tables could not be locked for a moment: changes of that moment are read twice", "reason", lockErr)
 	}
-	s.point = info.end
+	s.point, s.file, s.offset = info.end, info.file, info.offset
 	if _, err := s.conn.query(ctx, beginSnapshot); err != nil {
 		return fmt.Errorf("begin snapshot: %w", err)
 	}
@@ -343,7 +347,7 @@ func (s *snapshot) order(ctx context.Context, st *snapshotTable, upto string) er
 // read reads all tables into batches and hands them to out. It returns the last
 // batch, not yet handed over, so that the caller gives it the Position.
 func (s *snapshot) read(ctx context.Context, cfg *Config, pool *batchPool, out chan<- *batch, rows *atomic.Int64) (*batch, error) {
-	w := &snapshotWriter{pool: pool, out: out, commit: s.point.String(), taken: s.taken, progress: cfg.Progress, total: rows}
+	w := &snapshotWriter{pool: pool, out: out, commit: s.point.String(), taken: s.taken, describe: cfg.Describe, file: s.file, offset: s.offset, progress: cfg.Progress, total: rows}
 	if s.point.form == placeGTID && len(w.commit) > 200 {
 		w.commit = "snapshot" // a set of many servers is no name
 	}
@@ -417,12 +421,16 @@ type snapshotWriter struct {
 	out      chan<- *batch
 	commit   string
 	taken    int64
+	describe bool // rows tell where in the log the snapshot stands, at file and offset
+	file     string
+	offset   uint64
 	progress func(Progress)
 	total    *atomic.Int64 // rows of all tables, for metrics
 
 	st    *snapshotTable
 	b     *batch
 	tx    *replication.Transaction
+	at    *replication.LogEvent
 	index uint64 // of the next change in the snapshot
 
 	rows, bytes int64
@@ -446,13 +454,14 @@ func (w *snapshotWriter) row(ctx context.Context, row []byte) error {
 		w.b = b
 		w.tx = b.Transaction()
 		w.tx.Commit, w.tx.CommitTime = b.Copy([]byte(w.commit)), w.taken
+		w.at = w.logEvent()
 	}
 	wire := len(row)
 	after, err := w.st.plan.resultRow(w.b.Copy(row), &w.b.Arena)
 	if err != nil {
 		return fmt.Errorf("row %d: %w", w.rows+1, err)
 	}
-	w.b.Add(replication.Change{Op: replication.OpRead, Table: w.st.plan.table, After: after, Tx: w.tx, Index: w.index}, wire)
+	w.b.Add(replication.Change{Op: replication.OpRead, Table: w.st.plan.table, After: after, Tx: w.tx, Index: w.index, Log: w.at}, wire)
 	w.index++
 	w.rows++
 	w.bytes += int64(wire)

@@ -16,6 +16,7 @@ type transaction struct {
 	time   int64 // of its commit, microseconds since 1970 UTC
 	index  uint64
 	pass   uint64 // changes to pass over: they were handed out already
+	thread int64  // the session that wrote it, and 1; 0 when the log does not tell
 	serial uint64
 	added  []string // tables of which a first row has come with the columns added
 	sum    uint32   // eventSum of its begin; 0 when it is not known where it stands
