@@ -54,14 +54,8 @@ outbox:
 	// The first start, which publishes the rows that are there, is killed in the
 	// middle. Messages of the log count from then on: before it no slot keeps them.
 	first := start(t, binary, "capture", "--config", config)
-	eventually(t, time.Minute, "the first rows are published", func() error {
-		if !strings.Contains(first.output(), `msg="topic created" topic=`+l.topic) {
-			return errors.New("their topic is not made")
-		}
-		return nil
-	}, first)
+	l.begun(t, first)
 	first.kill()
-	t.Logf("the first start is killed, its snapshot was read: %v", strings.Contains(first.output(), "read all rows of table"))
 	l.killed(t, w, admin, config, n, clean, func() { exec1(t, source, `SELECT outbox_publish($1, 'end', '{"n": 0}')`, l.topic+"_end") })
 }
 
@@ -76,12 +70,12 @@ func TestKillsOutboxMariaDB(t *testing.T) {
 	source.makeOutbox(t, "mariadb")
 	l := newOutboxLoad(w.name+"_events", func(ctx context.Context) (outboxSession, error) { return dialMySQL(ctx, source.url) })
 	config := w.outboxConfig(t, "outbox:\n  - table: "+source.database(t)+".outbox\n    cleanup: {every: 200ms}", "")
-	publish := func(key string) {
-		source.exec(t, fmt.Sprintf("CALL outbox_publish('%s', '%s', '{\"n\": 0}', NULL)", l.topic+"_end", key))
-	}
-	publish("begin")
+	const backlog = 20_000
+	source.exec(t, fmt.Sprintf(`INSERT INTO outbox (topic, `+"`key`"+`, payload) SELECT '%s', CONCAT('b', seq %% 20), CONCAT('{"n": ', seq, '}') FROM seq_1_to_%d`, l.topic, backlog))
+	l.backlogged(1, backlog)
+	// The first start is killed in the middle of its snapshot.
 	first := start(t, binary, "capture", "--config", config)
-	w.arrived(t, admin, 1, []string{l.topic + "_end"}, first)
+	l.begun(t, first)
 	first.kill()
 	clean := func() error {
 		left, err := source.query(t.Context(), "SELECT count(*) FROM outbox")
@@ -90,7 +84,9 @@ func TestKillsOutboxMariaDB(t *testing.T) {
 		}
 		return nil
 	}
-	l.killed(t, w, admin, config, n, clean, func() { publish("end") })
+	l.killed(t, w, admin, config, n, clean, func() {
+		source.exec(t, fmt.Sprintf("CALL outbox_publish('%s_end', 'end', '{\"n\": 0}', NULL)", l.topic))
+	})
 }
 
 // outboxLoad writes messages in transactions and knows which were committed.
@@ -212,12 +208,32 @@ func (l *outboxLoad) backlog(ctx context.Context, conn *pgx.Conn, n int) error {
 	if err == nil {
 		_, err = conn.Exec(ctx, insert, l.topic, n+1, n+n/2)
 	}
-	for g := n/2 + 1; g <= n+n/2; g++ {
+	l.backlogged(n/2+1, n+n/2)
+	return err
+}
+
+// backlogged notes the messages from first up to last, which are there before
+// anything else.
+func (l *outboxLoad) backlogged(first, last int) {
+	for g := first; g <= last; g++ {
 		key := "b" + strconv.Itoa(g%20)
 		l.committed[key] = append(l.committed[key], int64(g))
 	}
-	l.next.Store(int64(2 * n))
-	return err
+	l.next.Store(int64(2 * last))
+}
+
+// begun waits until the first records of the backlog are on their way.
+func (l *outboxLoad) begun(t *testing.T, capture *process) {
+	t.Helper()
+	eventually(t, time.Minute, "the topic is made", func() error {
+		if !strings.Contains(capture.output(), `msg="topic created" topic=`+l.topic+" ") {
+			return errors.New("not yet")
+		}
+		return nil
+	}, capture)
+	t.Cleanup(func() {
+		t.Logf("when the first start was killed, its snapshot was read: %v", strings.Contains(capture.output(), "read all rows of table"))
+	})
 }
 
 func (l *outboxLoad) run(ctx context.Context, writers int) error {
