@@ -37,9 +37,7 @@ type planner struct {
 	versions map[tableID][]*replication.Table // those in plans by home, oldest first
 	// hidden holds, by home, what excluded columns were renamed to while running.
 	hidden map[tableID][]string
-	// homes holds the configured names of the tables whose identity is known.
-	homes map[string]tableID
-	log   *slog.Logger
+	log    *slog.Logger
 	// debezium is the format's configuration, nil for the format row.
 	debezium *Debezium
 }
@@ -48,20 +46,15 @@ func newPlanner(r *router, registry SchemaRegistry, log *slog.Logger) *planner {
 	return &planner{
 		router: r, registry: registry, plans: map[*replication.Table]*plan{},
 		versions: map[tableID][]*replication.Table{}, hidden: map[tableID][]string{},
-		homes: map[string]tableID{}, log: log,
+		log: log,
 	}
 }
 
 // home returns the name under which t is configured: its own or, where that has
-// no configuration, the one that it had before it was renamed while running.
+// no configuration, the one that it has otherwise.
 func (pl *planner) home(t *replication.Table) tableID {
-	id, oid := tableID{t.Schema, t.Name}, tableIdentity(t)
-	if oid == "" {
-		return id
-	}
-	if pl.router.tables[id] != nil {
-		pl.homes[oid] = id
-	} else if home, ok := pl.homes[oid]; ok {
+	id, home := tableID{t.Schema, t.Name}, tableID{t.Home.Schema, t.Home.Name}
+	if pl.router.tables[id] == nil && pl.router.tables[home] != nil {
 		return home
 	}
 	return id

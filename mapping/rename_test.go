@@ -14,6 +14,9 @@ func TestRenamedTableKeepsItsConfiguration(t *testing.T) {
 	named := func(schema, name, oid string) *replication.Table {
 		tab := numbered(orders(), oid+".1", oid+".2", oid+".3")
 		tab.Schema, tab.Name = schema, name
+		if oid == "9" && name != "orders" {
+			tab.Home = replication.TableName{Schema: "public", Name: "orders"}
+		}
 		return tab
 	}
 	// After the table was renamed another one gets its name, and only then the
@@ -62,7 +65,7 @@ func TestRenamedTableKeepsItsConfiguration(t *testing.T) {
 func TestRenamedTableKeepsItsSchema(t *testing.T) {
 	first := numbered(orders(), "9.1", "9.2", "9.3")
 	renamed := numbered(orders(), "9.1", "9.2", "9.3")
-	renamed.Schema, renamed.Name = "archive", "old"
+	renamed.Schema, renamed.Name, renamed.Home = "archive", "old", replication.TableName{Schema: "public", Name: "orders"}
 	reg := &registry{}
 	m := newMapper(t, mapping.Config{Registry: reg, Tables: []mapping.TableConfig{{Schema: "public", Name: "orders", Topic: "sales"}}})
 	var out mapping.Records
@@ -80,7 +83,7 @@ func TestRenamedTableKeepsItsSchema(t *testing.T) {
 func TestRenamedTableDebezium(t *testing.T) {
 	first := numbered(orders(), "9.1", "9.2", "9.3")
 	renamed := numbered(orders(), "9.1", "9.2", "9.3")
-	renamed.Name = "old"
+	renamed.Name, renamed.Home = "old", replication.TableName{Schema: "public", Name: "orders"}
 	got := mapRows(t, mapping.Config{
 		Debezium: &mapping.Debezium{Source: debezium.Source{Connector: "postgresql", Name: "shop", Database: "db"}},
 		Tables:   []mapping.TableConfig{{Schema: "public", Name: "orders", Exclude: []string{"note"}}},

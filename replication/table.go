@@ -13,11 +13,18 @@ import (
 type Table struct {
 	Schema  string // as in the catalog, unquoted; the database's name on MySQL
 	Name    string // as in the catalog, unquoted
+	// Home is the name under which the table is configured, where that is not the
+	// one that it has at this place of the log: it was renamed, or will be. Else
+	// it is zero.
+	Home    TableName
 	Columns []Column
 	// Key holds the indexes into Columns of the primary key, in the key's
 	// order; empty when the table has none.
 	Key []int
 }
+
+// TableName names a table as Schema and Name of a Table do.
+type TableName struct{ Schema, Name string }
 
 // Column is one column of a Table.
 type Column struct {
@@ -57,9 +64,9 @@ type Column struct {
 	// it: "5", "nextval('orders_id_seq'::regclass)"; empty when there is none.
 	// What it evaluates to is in the rows already: it is for schemas only.
 	Default string
-	// ID stays the same when the column is renamed, and no other column of the
-	// source ever has it; "" is not known. What is before its dot is the table's
-	// and stays the same when the table is renamed.
+	// ID stays the same when the column or its table is renamed, and no other
+	// column of the source ever has it; "" is not known. What is before its dot is
+	// the table's.
 	ID string
 	// HasMissing says that Missing, as the source prints values of the type, is
 	// what rows have that were there before the column was added: the default of
@@ -78,7 +85,7 @@ func (t *Table) Column(name string) int {
 
 // Equal reports whether both have the same shape.
 func (t *Table) Equal(u *Table) bool {
-	return t.Schema == u.Schema && t.Name == u.Name && slices.Equal(t.Key, u.Key) && slices.Equal(t.Columns, u.Columns)
+	return t.Schema == u.Schema && t.Name == u.Name && t.Home == u.Home && slices.Equal(t.Key, u.Key) && slices.Equal(t.Columns, u.Columns)
 }
 
 // QuoteIdentifier quotes a name for SQL as PostgreSQL and the SQL standard do:

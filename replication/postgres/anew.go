@@ -49,7 +49,7 @@ func errAnew(schema, name string) error {
 // one and was none of them at the start, exists: if not, it is the old one, whose
 // last changes come yet.
 func (s *stream) isAnew(ctx context.Context, m *relationMessage) (bool, error) {
-	if s.captured == nil || s.captured[m.oid] {
+	if _, ok := s.captured[m.oid]; ok || s.captured == nil {
 		return false, nil
 	}
 	if known := s.oids[tableKey(m.schema, m.name)]; known == 0 || known == m.oid {

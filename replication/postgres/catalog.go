@@ -73,6 +73,10 @@ type tableInfo struct {
 	Index []string
 }
 
+func (t *tableInfo) name() replication.TableName {
+	return replication.TableName{Schema: t.Schema, Name: t.Name}
+}
+
 // columnInfo is one column of a tableInfo.
 type columnInfo struct {
 	Name    string
@@ -197,10 +201,14 @@ type wireColumn struct {
 // identity come from cols (a relation message, or the snapshot's select list),
 // NOT NULL and the order of the key from info, as far as they fit: info may be
 // younger than cols, or zero for a table that is gone. It returns the pointer
-// it returned before when the shape is the same.
-func (c *catalog) shape(ctx context.Context, schema, name string, identity byte, cols []wireColumn, info tableInfo) (*replication.Table, error) {
-	t := &replication.Table{Schema: schema, Name: name, Columns: make([]replication.Column, len(cols))}
-	asText := c.asText[tableKey(schema, name)]
+// it returned before when the shape is the same. home is the table's name in the
+// configuration, or again name.
+func (c *catalog) shape(ctx context.Context, name, home replication.TableName, identity byte, cols []wireColumn, info tableInfo) (*replication.Table, error) {
+	t := &replication.Table{Schema: name.Schema, Name: name.Name, Columns: make([]replication.Column, len(cols))}
+	if home != name {
+		t.Home = home
+	}
+	asText := c.asText[tableKey(home.Schema, home.Name)]
 	for i, w := range cols {
 		known := info.column(w.Name)
 		if known != nil && known.TypeOID != w.TypeOID {
@@ -221,7 +229,7 @@ func (c *catalog) shape(ctx context.Context, schema, name string, identity byte,
 		if slices.Contains(asText, w.Name) && id != "" {
 			c.textIDs[id] = true
 		}
-		if slices.Contains(asText, w.Name) || c.textIDs[id] || known == nil && c.wasText(schema, name, w.Name, col.TypeName) {
+		if slices.Contains(asText, w.Name) || c.textIDs[id] || known == nil && c.wasText(t, w.Name, col.TypeName) {
 			if col.Kind == replication.KindArray && col.BaseType != "" {
 				col.BaseType += "[]"
 			}
@@ -240,8 +248,8 @@ func (c *catalog) shape(ctx context.Context, schema, name string, identity byte,
 
 // wasText reports whether the column, which the catalog has no more, was text
 // in the table's last version: the log does not tell the declared dimensions.
-func (c *catalog) wasText(schema, table, column, typeName string) bool {
-	last := c.newest[tableKey(schema, table)]
+func (c *catalog) wasText(t *replication.Table, column, typeName string) bool {
+	last := c.newest[tableKey(t.Schema, t.Name)]
 	if last == nil {
 		return false
 	}

@@ -38,7 +38,7 @@ func TestCatalogTable(t *testing.T) {
 			cols = append(cols, wireColumn{Name: c.Name, TypeOID: c.TypeOID, Typmod: c.Typmod, Number: c.Number, Identity: c.Name == "a" || c.Name == "b"})
 		}
 	}
-	got, err := cat.shape(ctx, "public", "t", info.Identity, cols, info)
+	got, err := cat.shape(ctx, info.name(), info.name(), info.Identity, cols, info)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestCatalogTable(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	again, err := cat.shape(ctx, "public", "t", info.Identity, cols, info)
+	again, err := cat.shape(ctx, info.name(), info.name(), info.Identity, cols, info)
 	if err != nil || again != got {
 		t.Errorf("the same shape has another pointer (%v)", err)
 	}

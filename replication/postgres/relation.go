@@ -23,6 +23,8 @@ type relations struct {
 	// skip says which relations are not captured, though the publication has
 	// them: their changes are passed over. nil captures all.
 	skip func(*relationMessage) bool
+	// captured holds the configured tables by OID.
+	captured map[uint32]replication.TableName
 	// wide holds, by OID, the Tables that were made by widen, so that a reread
 	// of the same piece of the log finds the same pointers.
 	wide map[uint32][]*replication.Table
@@ -43,14 +45,19 @@ func (r *relations) resolve(ctx context.Context, m *relationMessage) (*relation,
 		return nil, err
 	}
 	info.align(m.cols)
-	table, err := r.catalog.shape(ctx, m.schema, m.name, m.identity, m.cols, info)
+	name := replication.TableName{Schema: m.schema, Name: m.name}
+	home, ok := r.captured[m.oid]
+	if !ok || r.catalog.s.config.table(name) != nil {
+		home = name
+	}
+	table, err := r.catalog.shape(ctx, name, home, m.identity, m.cols, info)
 	if err != nil {
 		return nil, err
 	}
 	rel := &relation{
 		table:  table,
 		cols:   make([]columnDecoder, len(table.Columns)),
-		before: r.snapshots[tableKey(m.schema, m.name)],
+		before: r.snapshots[tableKey(home.Schema, home.Name)],
 		widen: func(t *replication.Table, i int) *replication.Table {
 			return r.widen(m.oid, t, i)
 		},
@@ -58,7 +65,7 @@ func (r *relations) resolve(ctx context.Context, m *relationMessage) (*relation,
 	for i, c := range table.Columns {
 		rel.cols[i] = newColumnDecoder(c)
 	}
-	toast := r.catalog.s.config.toast(m.schema, m.name)
+	toast := r.catalog.s.config.toast(home)
 	if rel.omit = toast == ToastOmit; toast != ToastFail {
 		rel.refetch = &origin{oid: m.oid, types: make([]uint32, len(m.cols))}
 		for i, c := range m.cols {

@@ -26,7 +26,7 @@ type start struct {
 	// checkpoint is somebody else's. One that says up to where tables are read must
 	// be saved before any row is handed out.
 	opening  *position
-	captured map[uint32]bool // the OIDs of the configured tables
+	captured map[uint32]replication.TableName // the configured tables by OID
 }
 
 // maxSnapshotAttempts bounds how often a snapshot is taken anew because
@@ -94,10 +94,10 @@ func setUpOnce(ctx context.Context, cfg *Config, cat *catalog) (*start, error) {
 	if err != nil {
 		return nil, err
 	}
-	st.captured = map[uint32]bool{}
+	st.captured = map[uint32]replication.TableName{}
 	for n := range insp.tables {
 		t := &insp.tables[n]
-		st.captured[t.info.OID] = true
+		st.captured[t.info.OID] = replication.TableName{Schema: t.Schema, Name: t.Name}
 		st.pos.knows(t)
 		if st.opening != nil {
 			st.opening.knows(t)

@@ -143,7 +143,7 @@ SELECT coalesce(bool_and(c.relfilenode = pg_catalog.pg_relation_filenode(c.oid))
 		list = append(list, c.Name)
 		computed = computed || c.Generated
 	}
-	st.table, err = cat.shape(ctx, now.Schema, now.Name, now.Identity, cols, now)
+	st.table, err = cat.shape(ctx, now.name(), now.name(), now.Identity, cols, now)
 	if err != nil {
 		return st, err
 	}

@@ -42,7 +42,7 @@ type Source struct {
 
 	// Of the snapshot's goroutine until out is closed, then of Next.
 	pos      position
-	captured map[uint32]bool // OIDs
+	captured map[uint32]replication.TableName
 	snapErr  error
 
 	// Of Next.

@@ -29,10 +29,11 @@ type streamConfig struct {
 	// snapshots; it goes into every Position.
 	snapshots map[string]pglogrepl.LSN
 	oids      map[string]uint32 // as position.OIDs
-	// captured holds the OIDs of the configured tables. A table is known by its
-	// OID, so that one that is renamed does not go silent, and by its name, so
-	// that one that is made anew does not either.
-	captured map[uint32]bool
+	// captured holds the configured tables as they were at the start, by OID. A
+	// table is known by its OID, so that one that is renamed does not go silent and
+	// keeps its configuration, and by its name, so that one that is made anew does
+	// not either.
+	captured map[uint32]replication.TableName
 	// refetch fills the values that the log left out; nil leaves them.
 	refetch func(context.Context, *batch) error
 	pool    *batchPool
@@ -106,6 +107,7 @@ func startStream(c streamConfig) *stream {
 	s.dec.messages = newPrefixes(c.cfg.Messages)
 	s.acked.Store(uint64(c.from))
 	if c.captured != nil {
+		s.relations.captured = c.captured
 		s.relations.skip = s.notCaptured
 	}
 	go s.run(ctx)
@@ -114,7 +116,7 @@ func startStream(c streamConfig) *stream {
 
 // notCaptured reports whether m is of a table that is not configured.
 func (s *stream) notCaptured(m *relationMessage) bool {
-	if s.captured[m.oid] {
+	if _, ok := s.captured[m.oid]; ok {
 		return false
 	}
 	for _, t := range s.cfg.Tables {

@@ -40,13 +40,20 @@ func (t *TableConfig) completeToast() error {
 	return nil
 }
 
-// toast returns a table's policy. One that was renamed while running has the
-// default.
-func (c *Config) toast(schema, name string) Toast {
-	for i := range c.Tables {
-		if t := &c.Tables[i]; t.Schema == schema && t.Name == name {
-			return t.Toast
-		}
+// toast returns the policy of the table of that name.
+func (c *Config) toast(name replication.TableName) Toast {
+	if t := c.table(name); t != nil {
+		return t.Toast
 	}
 	return ToastRefetch
+}
+
+// table returns the configuration of the table of that name, or nil.
+func (c *Config) table(name replication.TableName) *TableConfig {
+	for i := range c.Tables {
+		if t := &c.Tables[i]; t.Schema == name.Schema && t.Name == name.Name {
+			return t
+		}
+	}
+	return nil
 }
