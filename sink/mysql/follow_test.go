@@ -58,13 +58,13 @@ func TestColumnsFollow(t *testing.T) {
 		tg := newTarget(t, version, Config{AddColumns: true, AlterColumns: true})
 		tg.exec("CREATE TABLE t (id int NOT NULL PRIMARY KEY, note varchar(5) CHARACTER SET latin1 NOT NULL DEFAULT 'a,`b`' COMMENT 'it''s, kept', amount decimal(5,2), old varchar(20), at datetime)",
 			"INSERT INTO t VALUES (1, 'one', 1.25, 'kept', '2026-01-01')")
-		renamed := field("new", kStr, 0, "character varying(20)")
+		renamed := field("new", kStr, 0, "character varying(30)") // and wider
 		renamed.Aliases = []string{"older", "old"}
 		amount := field("amount", kDec, 0, "numeric(12,4)")
 		amount.Precision, amount.Scale = 12, 4
 		s := shape(id(), field("note", kStr, 0, "character varying(40)"), amount, renamed, field("at", kStamp, 0, "timestamp without time zone"))
-		tg.Apply(s, row(num(1<<40), str(strings.Repeat("n", 40)), bytesOf(kDec, "12345678.1234"), str("new"), micros(kStamp, 1)))
-		if got := tg.dump("SELECT id, note, amount, new, at FROM t ORDER BY id"); got != "1|one|1.2500|kept|2026-01-01 00:00:00.000000\n1099511627776|"+strings.Repeat("n", 40)+"|12345678.1234|new|1970-01-01 00:00:00.000001" {
+		tg.Apply(s, row(num(1<<40), str(strings.Repeat("n", 40)), bytesOf(kDec, "12345678.1234"), str("new name, of more than twenty"), micros(kStamp, 1)))
+		if got := tg.dump("SELECT id, note, amount, new, at FROM t ORDER BY id"); got != "1|one|1.2500|kept|2026-01-01 00:00:00.000000\n1099511627776|"+strings.Repeat("n", 40)+"|12345678.1234|new name, of more than twenty|1970-01-01 00:00:00.000001" {
 			t.Errorf("got\n%s", got)
 		}
 		about := func() string {

@@ -61,9 +61,14 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 			return nil, err
 		}
 	}
-	if changed, err := w.follow(ctx, p, catalog); err != nil {
-		return nil, err
-	} else if changed {
+	for range 2 { // what got another name may have become wider, too
+		changed, err := w.follow(ctx, p, catalog)
+		if err != nil {
+			return nil, err
+		}
+		if !changed {
+			break
+		}
 		if catalog, err = w.catalog(ctx, schema, p); err != nil {
 			return nil, err
 		}
