@@ -161,7 +161,7 @@ func (s *shapes) warnAdded(table, column string, v rowValue) {
 	if key := table + "." + column + " " + describeUnknown(v); !s.warned[key] {
 		s.warned[key] = true
 		s.cfg.Logger.Warn("a column was added whose value in the rows that were there the log does not tell: targets have NULL there until the row changes",
-			"table", table, "column", column, "value", describeUnknown(v), "remedy", "docs/schema-changes.md, \"Added columns of MySQL and MariaDB\"")
+			"table", table, "column", column, "value", describeUnknown(v), "remedy", "have the table read again: take it out of tables, run cdc for half a minute, put it back; an UPDATE that changes nothing is not logged")
 	}
 }
 
