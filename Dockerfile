@@ -4,7 +4,8 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o /cdc ./cmd/cdc
+ARG RELEASE
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.release=$RELEASE" -o /cdc ./cmd/cdc
 
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /cdc /cdc

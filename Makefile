@@ -50,7 +50,7 @@ fmt: ## gofumpt and import order, in place
 	@for m in $(MODULES); do (cd $$m && go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint fmt --config $(CURDIR)/.golangci.yml ./...); done
 
 .PHONY: bench
-bench: $(SERVICES) ## the whole program against pg_recvlogical and COPY: a table and bench/results.json (BENCH="-only capture")
+bench: $(SERVICES) ## the whole program against pg_recvlogical, COPY and raw readers: a table and bench/results.json (BENCH="-only capture")
 	$(SERVICES) run -- go run ./bench $(BENCH)
 
 .PHONY: kills

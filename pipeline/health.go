@@ -6,13 +6,19 @@ import (
 	"cdc/replication"
 )
 
+// unreadyAfter is how long there may be work without progress until a pipeline
+// is no longer ready.
+const unreadyAfter = 10 * time.Second
+
 // Health is how a pipeline is doing, for /livez and /readyz.
 type Health struct {
 	// Live is false when there has been work, and no progress, for StuckAfter:
 	// the process should be restarted. Progress is a batch read, a batch
 	// acknowledged, or a position saved; a pipeline without work is live.
 	Live bool
-	// Ready says that the run is on and the source has its connection.
+	// Ready says that the run is on, that the source has its connection, and
+	// that what there is to do goes forward: for the last 10 s nothing has
+	// waited in vain for a broker or a registry.
 	Ready           bool
 	InFlightRecords int
 	InFlightBytes   int
@@ -33,6 +39,6 @@ func (p *Pipeline) Health() Health {
 	running := p.running.Load()
 	work := running && (l.flights > 0 || saving || p.busy.Load())
 	h.Live = !work || time.Since(h.LastProgress) <= p.cfg.StuckAfter
-	h.Ready = running && p.cfg.Connected()
+	h.Ready = running && p.cfg.Connected() && (!work || time.Since(h.LastProgress) <= min(unreadyAfter, p.cfg.StuckAfter))
 	return h
 }

@@ -35,8 +35,10 @@ func TestHealth(t *testing.T) {
 		is("idle for an hour", true, true)
 		r.src.more <- struct{}{}
 		is("a batch in flight", true, true)
-		time.Sleep(61 * time.Second)
-		is("a batch in flight for a minute", false, true)
+		time.Sleep(11 * time.Second)
+		is("a batch in flight for 11 s", true, false)
+		time.Sleep(50 * time.Second)
+		is("a batch in flight for a minute", false, false)
 		connected = false
 		r.prod.settle(0, nil)
 		is("it landed", true, false)
@@ -51,6 +53,10 @@ func TestHealth(t *testing.T) {
 	t.Run("mapper waits", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := start(t, numbered(1), func(r *rig, c *Config) { r.mapper.wait = true })
+			time.Sleep(11 * time.Second)
+			if h := r.Health(); !h.Live || h.Ready {
+				t.Errorf("a mapper has waited for 11 s, for a registry, say: %+v", h)
+			}
 			time.Sleep(3 * time.Minute)
 			if r.Health().Live {
 				t.Error("a mapper that has waited for three minutes counts as live")

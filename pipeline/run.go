@@ -160,10 +160,24 @@ func (p *Pipeline) mapAll(reading, finishing context.Context, b *replication.Bat
 			p.log.Warn("row went to the dead letters", "table", row.Table, "key", row.Key, "error", row)
 		default:
 			p.metrics.rowError(row.Table, OnErrorStop)
-			return err
+			return refuseRow(err)
 		}
 		b.Changes = b.Changes[row.Index+1:]
 	}
+}
+
+// refuseRow makes a row that ends the run something that a person must mend.
+func refuseRow(err error) error {
+	row, isRow := errors.AsType[*mapping.RowError](err)
+	if !isRow || replication.IsRefusal(err) {
+		return err
+	}
+	remedy := "mend what it complains of, or set on_error: dead-letter, which puts such rows aside with the reason; the change is in the log, so that deleting the row does not help"
+	if row.OnError != "" { // of an outbox
+		remedy = "mend what it complains of, or set on_error: dead-letter (or skip) for this outbox, which puts such messages aside with the reason; " +
+			"the message is in the log, so that deleting its row does not help"
+	}
+	return &replication.Refusal{Problem: "a row cannot be published", Remedy: remedy, Err: err}
 }
 
 // closeSource closes the source, even after ctx has ended.
@@ -196,7 +210,7 @@ func (p *Pipeline) settle(finishing context.Context, fail func(error)) {
 			if f.err == nil {
 				p.metrics.published(f, now)
 			} else if finishing.Err() == nil {
-				fail(fmt.Errorf("publish records: %w", f.err))
+				fail(refuseRow(fmt.Errorf("publish records: %w", f.err)))
 			}
 		}
 		if safe := p.flights.settle(landed); safe != "" {

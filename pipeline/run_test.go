@@ -302,6 +302,9 @@ func TestRowErrorStops(t *testing.T) {
 			if !ok || row.Key != "id=3" {
 				t.Errorf("got %v", err)
 			}
+			if !replication.IsRefusal(err) || !strings.Contains(err.Error(), "to mend it: mend what it complains of, or set on_error: dead-letter") {
+				t.Errorf("no way out is told: %v", err)
+			}
 			equal(t, "published", r.prod.published(), []int64{1, 2})
 			equal(t, "saved", r.points.all(), []replication.Position{"1"})
 			equal(t, "released", r.src.released, 2)

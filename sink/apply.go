@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"cdc/replication"
 )
 
 // applyAll applies batch after batch.
@@ -117,7 +119,11 @@ func (ss *session) judge(ctx context.Context, faults []fault) error {
 		table := ss.cfg.table(f.rec.Topic).Table
 		ss.metrics.faults.WithLabelValues(f.rec.Topic, table, ss.cfg.OnError).Inc()
 		if ss.cfg.OnError == OnErrorStop {
-			return f.err
+			return &replication.Refusal{
+				Problem: "a record cannot be applied",
+				Remedy:  "mend what the target complains of (its constraints, its types, its rights) and start again, or set on_error: dead-letter for this sink, which puts such records aside with the reason",
+				Err:     f.err,
+			}
 		}
 		ss.log.Error("record left out", "policy", ss.cfg.OnError, "topic", f.rec.Topic, "partition", f.rec.Partition,
 			"offset", f.rec.Offset, "key", f.err.Key, "table", table, "error", f.err.Err)

@@ -36,7 +36,9 @@ type Config struct {
 	// Group is the consumer group, under which the offsets stand in the target
 	// too. Defaults to "cdc_" + Name.
 	Group string
-	Kafka kafka.Config
+	// OffsetsTable is the target's, for messages that name it.
+	OffsetsTable string
+	Kafka        kafka.Config
 	// Topics are names, or regular expressions between slashes that a topic's
 	// whole name must match: /public\..*/. At least one.
 	Topics   []string

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -40,8 +41,8 @@ func (ss *session) identify(details kadm.TopicDetails, topics []string, had map[
 func (ss *session) offsetsRefusal(topic, problem string, err error) error {
 	return &replication.Refusal{
 		Problem: problem,
-		Remedy: fmt.Sprintf("compare the target with the source or empty it, then DELETE FROM the offsets table WHERE group_name = %s AND topic = %s to read the topic from its start",
-			replication.QuoteLiteral(ss.cfg.Group), replication.QuoteLiteral(topic)),
+		Remedy: fmt.Sprintf("compare the target with the source or empty it, then DELETE FROM %s WHERE group_name = %s AND topic = %s; to read the topic from its start",
+			cmp.Or(ss.cfg.OffsetsTable, "the offsets table"), replication.QuoteLiteral(ss.cfg.Group), replication.QuoteLiteral(topic)),
 		Err: err,
 	}
 }

@@ -402,7 +402,7 @@ func (d *demo) explain() {
 	fmt.Fprintf(d.out, "Look inside, in another terminal:\n"+
 		"  %s\n"+
 		"  %s\n"+
-		"  %s tail %s --follow --brokers %s --registry %s\n"+
+		"  %s tail %s --from end --follow --brokers %s --registry %s\n"+
 		"  curl http://%s/metrics\n"+
 		"  less %s\n",
 		d.shop.client(d.sourceURL), d.shop.client(d.targetURL), self, d.shop.topic("orders"), strings.Join(d.conf.Kafka.Brokers, ","), d.conf.Registry.URL,

@@ -226,7 +226,7 @@ func (s *setup) sink(c config.Sink) sink.Config {
 	k := s.kafka
 	k.ClientID = "cdc-sink-" + c.Name
 	out := sink.Config{
-		Name: c.Name, Group: c.Group, Kafka: k, Topics: c.Topics, Registry: s.registry,
+		Name: c.Name, OffsetsTable: c.OffsetsTable, Group: c.Group, Kafka: k, Topics: c.Topics, Registry: s.registry,
 		Writer:  s.sinkTarget(c).open,
 		OnError: c.OnError, DeadLetterTopic: c.DeadLetterTopic,
 		BatchRows: c.Batch.Rows, BatchBytes: c.Batch.Bytes, MaxWait: c.Batch.Wait,

@@ -26,7 +26,7 @@ import (
 type tailCmd struct {
 	configFlag
 	Topic    string   `arg:"" help:"The topic."`
-	From     string   `default:"beginning" placeholder:"WHERE" help:"beginning, end, or an offset; --from=-10 counts from the end (${default})."`
+	From     string   `default:"beginning" placeholder:"WHERE" help:"beginning, end, or an offset; --from=-10 counts from the end of each partition (${default})."`
 	Count    int      `short:"n" placeholder:"N" help:"End after N records."`
 	Follow   bool     `short:"f" help:"Wait for more at the end of the topic, until Ctrl-C."`
 	Brokers  []string `placeholder:"HOST:PORT" help:"Brokers, instead of the configuration's."`
