@@ -48,7 +48,7 @@ func TestDebeziumTransactions(t *testing.T) {
 	for _, statement := range debeziumTransactionWork {
 		exec1(t, source, statement)
 	}
-	c := &comparison{used: map[string]bool{}}
+	c := newComparison()
 	for _, topic := range []struct {
 		name         string
 		theirs, ours int // records
