@@ -96,9 +96,6 @@ func (r *reader) emit(ctx context.Context, e *rowsEvent, compressed bool) error 
 	if t.plan == nil || t.skip {
 		return nil
 	}
-	if r.tx.xa {
-		return r.refuseXA(t.plan.table)
-	}
 	b, err := r.room(ctx)
 	if err != nil {
 		return err

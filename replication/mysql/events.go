@@ -63,6 +63,12 @@ type reader struct {
 
 	late    []replication.Change // see addLate
 	lacking []int                // of these, what the log left something out of
+
+	undecided []prepared       // the list of done, or of what comes after it
+	group     group            // of the transaction at hand, when it is going to be prepared
+	kept      map[string]group // by xid
+	keptBytes int
+	others    map[string]bool // by xid: prepared ones that changed no captured table
 }
 
 // logTable is a table of the log.
@@ -78,6 +84,7 @@ const maxPlans = 20000
 
 func newReader(cfg *Config, sh *shapes, from place, m *marks) *reader {
 	return &reader{
+		undecided: from.prepared, kept: map[string]group{}, others: map[string]bool{},
 		cfg: cfg, shapes: sh, done: from, marks: m, file: from.file, offset: from.offset,
 		again: refetcher{cfg: cfg, warned: map[string]bool{}}, plans: map[string]*logTable{}, tables: map[uint64]*logTable{},
 	}
@@ -90,6 +97,7 @@ func (r *reader) restart() {
 	}
 	r.tx = transaction{}
 	r.late, r.lacking = r.late[:0], r.lacking[:0]
+	r.group, r.undecided = group{}, r.done.prepared
 	r.file, r.offset = r.done.file, r.done.offset
 	r.checksum = false
 	clear(r.tables)
@@ -162,6 +170,16 @@ func (r *reader) take(ctx context.Context, b []byte) error {
 
 // dispatch reads one event. With owned the body lives in the batch's arena.
 func (r *reader) dispatch(ctx context.Context, h header, body []byte, start uint64, inner bool) error {
+	if r.tx.xa {
+		if done, err := r.xaRows(ctx, h, body); done || err != nil {
+			return err
+		}
+	}
+	if r.tx.replay && !isRows(h.kind) {
+		if h.kind != gorepl.TRANSACTION_PAYLOAD_EVENT && h.kind != gorepl.TABLE_MAP_EVENT {
+			return nil
+		}
+	}
 	switch h.kind {
 	case gorepl.TABLE_MAP_EVENT:
 		return r.tableMap(ctx, body)
@@ -195,7 +213,7 @@ func (r *reader) dispatch(ctx context.Context, h header, body []byte, start uint
 	case gorepl.QUERY_EVENT, gorepl.MARIADB_QUERY_COMPRESSED_EVENT, gorepl.EXECUTE_LOAD_QUERY_EVENT:
 		return r.query(ctx, h, body)
 	case gorepl.XA_PREPARE_LOG_EVENT:
-		return r.commit() // of which the rows were refused
+		return r.xaPrepared(ctx, body)
 	case gorepl.GTID_EVENT, gorepl.ANONYMOUS_GTID_EVENT, gorepl.GTID_TAGGED_LOG_EVENT, gorepl.MARIADB_GTID_EVENT:
 		return r.transactionBegins(h, body, start)
 	case gorepl.FORMAT_DESCRIPTION_EVENT:

@@ -164,3 +164,14 @@ func wantRefusal(t *testing.T, err error, problem, remedy string) {
 		t.Errorf("refusal reads %q (%q), want %q and %q", err, r.Remedy, problem, remedy)
 	}
 }
+
+// withUser puts another user into a URL.
+func withUser(t *testing.T, address secret.String, user, password string) secret.String {
+	t.Helper()
+	u, err := url.Parse(address.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(user, password)
+	return secret.New(u.String())
+}

@@ -60,22 +60,6 @@ func TestStatements(t *testing.T) {
 	})
 }
 
-// TestXA: the rows of a distributed transaction are in the log before it is
-// known what becomes of it.
-func TestXA(t *testing.T) {
-	t.Parallel()
-	everyServer(t, func(t *testing.T, version string) {
-		cfg, exec := testConfig(t, version, "x", "y")
-		exec("CREATE TABLE x (id INT PRIMARY KEY)", "CREATE TABLE y (id INT PRIMARY KEY)", "CREATE TABLE other (id INT PRIMARY KEY)")
-		r := openSource(t, changesOnly(cfg))
-		id := "'" + cfg.Name + "'"
-		exec("XA START "+id, "INSERT INTO other VALUES (1)", "XA END "+id, "XA PREPARE "+id, "XA COMMIT "+id, "INSERT INTO y VALUES (1)")
-		wantRows(t, r.take(1), "insert y  > 1")
-		exec("XA START "+id, "INSERT INTO x VALUES (1)", "XA END "+id, "XA PREPARE "+id, "XA ROLLBACK "+id)
-		wantRefusal(t, r.fails(), "changed by a distributed (XA) transaction", "XA")
-	})
-}
-
 // TestTLS: the modes of encryption do what they say, and the certificate is
 // verified where that was asked for.
 func TestTLS(t *testing.T) {

@@ -19,6 +19,9 @@ type place struct {
 	offset uint64
 	server string // the server_uuid that file and offset belong to
 	seen   witness
+	// prepared is what was prepared before it and not decided, of what changed
+	// captured tables. It is immutable.
+	prepared []prepared
 }
 
 type placeForm uint8

@@ -23,8 +23,9 @@ import (
 //	{"file":"binlog.000007:4711","server":"3e11fa47-…","tables":{"app.orders":"done"}}
 //
 // each with "columns" behind the tables where statements have said something of
-// their columns (see columnHistory), and with "seen":"3e11fa47-…/binlog.000007:4480:9f86d081", the witness, behind the
-// place once there is one.
+// their columns (see columnHistory), and, behind the place, with
+// "seen":"3e11fa47-…/binlog.000007:4480:9f86d081", the witness, once there is one,
+// and "xa":"x'61',x”,1 3e11fa47-…:70", the prepared transactions, if there are some.
 type position struct {
 	place place
 	// tables holds, by tableKey, what is known of the snapshot of a table. One
@@ -91,6 +92,7 @@ type positionJSON struct {
 	File    *string           `json:"file,omitempty"`
 	Server  string            `json:"server,omitempty"`
 	Seen    string            `json:"seen,omitempty"`
+	XA      string            `json:"xa,omitempty"`
 	Tables  map[string]string `json:"tables,omitempty"`
 	Columns histories         `json:"columns,omitempty"`
 }
@@ -122,6 +124,11 @@ func parsePosition(p replication.Position) (pos position, err error) {
 	}
 	maps.DeleteFunc(j.Columns, func(_ string, h *columnHistory) bool { return h == nil })
 	pos.columns = j.Columns
+	if j.XA != "" {
+		if pos.place.prepared, err = parsePrepared(j.XA); err != nil {
+			return pos, fmt.Errorf("read position %q: %w", string(p), err)
+		}
+	}
 	pos.tables = make(map[string]tableMark, len(j.Tables))
 	for name, text := range j.Tables {
 		upto, bounded := strings.CutPrefix(text, "begun to ")
@@ -200,6 +207,9 @@ func (t positionText) at(p *place) replication.Position {
 	}
 	if p.seen.server != "" {
 		seen = `","seen":"` + p.seen.String()
+	}
+	if len(p.prepared) > 0 {
+		seen += `","xa":"` + preparedText(p.prepared)
 	}
 	// None of the forms holds a character that JSON escapes: the name of a log
 	// file with one is refused (see readServer).

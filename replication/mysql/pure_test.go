@@ -80,6 +80,9 @@ func TestPosition(t *testing.T) {
 		"{\"gtid_pos\":\"0-1-77\",\"tables\":{\"`a.b`.c\":\"done at 0-1-99\"}}",
 		`{"file":"binlog.000007:4711","server":"uuid","tables":{"app.orders":"done at binlog.000007:5000"}}`,
 		`{"gtid_set":""}`,
+		`{"gtid_set":"3e11fa47-71ca-11e1-9e33-c80aa9429562:1-77","seen":"3e11fa47-71ca-11e1-9e33-c80aa9429562/binlog.000007:4480:0f86d081"}`,
+		`{"gtid_pos":"0-1-77","seen":"1/binlog.000007:4480:9f86d081","xa":"?;x'61',x'',1 0-1-70 0-1-69,1-2-300;x'62',x'00ff',-1 0-1-71 0-1-70","tables":{"app.a":"done"}}`,
+		`{"file":"binlog.000007:4711","server":"uuid","xa":"x'61',x'',1 binlog.000006:4"}`,
 		`{"gtid_pos":"0-1-77","tables":{"app.a":"begun to 4711","app.b":"begun to -1,18446744073709551615","app.c":"begun to nothing"}}`,
 	} {
 		p, err := parsePosition(text)
@@ -87,7 +90,8 @@ func TestPosition(t *testing.T) {
 			t.Errorf("%s reads as %s, %v", text, p.text(), err)
 		}
 	}
-	for _, bad := range []replication.Position{"", "{}", `{"lsn":"0/1"}`, `{"file":"x"}`, `{"gtid_set":"x"}`, `{"gtid_pos":"0-1-1","tables":{"a":"what"}}`, `{"gtid_pos":"0-1-1","tables":{"a":"begun to 1)"}}`, `{"gtid_pos":"0-1-1","tables":{"a":"begun to "}}`} {
+	for _, bad := range []replication.Position{"", "{}", `{"lsn":"0/1"}`, `{"file":"x"}`, `{"gtid_set":"x"}`, `{"gtid_pos":"0-1-1","tables":{"a":"what"}}`,
+		`{"gtid_pos":"0-1-1","seen":"x"}`, `{"gtid_pos":"0-1-1","seen":"1/x:4:zz"}`, `{"gtid_pos":"0-1-1","xa":"a 0-1-1"}`, `{"gtid_pos":"0-1-1","xa":"x'6',x'',1 0-1-1"}`, `{"gtid_pos":"0-1-1","tables":{"a":"begun to 1)"}}`, `{"gtid_pos":"0-1-1","tables":{"a":"begun to "}}`} {
 		if _, err := parsePosition(bad); err == nil {
 			t.Errorf("%s was read", bad)
 		}

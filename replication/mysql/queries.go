@@ -66,7 +66,9 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 	case xaStartStatement:
 		r.tx.begun, r.tx.xa = true, true
 		return nil
-	case xaPrepareStatement, xaCommitStatement, xaRollbackStatement:
+	case xaCommitStatement, xaRollbackStatement:
+		return r.xaDecided(ctx, behindXA(string(text)), kind == xaCommitStatement)
+	case xaPrepareStatement:
 		return r.commit()
 	case rollbackToStatement:
 		if r.tx.rows {
@@ -257,13 +259,6 @@ func (r *reader) refuseRenamed(ctx context.Context, sql, database string) error 
 		}
 	}
 	return nil
-}
-
-// refuseXA: the log has the rows when the transaction is prepared, before it is
-// known whether it commits.
-func (r *reader) refuseXA(t *replication.Table) error {
-	return refuse(fmt.Sprintf("table %s was changed by a distributed (XA) transaction: the log has its rows before it is known whether it commits", t),
-		"let no application use XA on captured tables (one-phase commits among them), then begin again with a new snapshot: cdc drop", nil)
 }
 
 func clip(s string, n int) string {

@@ -183,6 +183,7 @@ func FuzzEvents(f *testing.F) {
 	f.Add(eventOf(gorepl.TABLE_MAP_EVENT, tableMapOf()), eventOf(gorepl.PARTIAL_UPDATE_ROWS_EVENT, rowsOf(1)), eventOf(gorepl.MARIADB_WRITE_ROWS_COMPRESSED_EVENT_V1, rowsOf(1)))
 	f.Add(eventOf(gorepl.QUERY_EVENT, append(make([]byte, 14), "TRUNCATE `a`.b"...)), eventOf(gorepl.TRANSACTION_PAYLOAD_EVENT, []byte{2, 1, 255, 0}), eventOf(gorepl.ROTATE_EVENT, []byte("\x04\x00\x00\x00\x00\x00\x00\x00binlog.000002")))
 	f.Add(eventOf(gorepl.MARIADB_GTID_EVENT, make([]byte, 19)), eventOf(gorepl.GTID_TAGGED_LOG_EVENT, make([]byte, 60)), eventOf(gorepl.FORMAT_DESCRIPTION_EVENT, make([]byte, 95)))
+	f.Add(eventOf(gorepl.GTID_EVENT, gtidOf(1)), queryOf("XA START X'61',X'',1"), eventOf(gorepl.XA_PREPARE_LOG_EVENT, []byte("\x01\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00a")))
 	f.Fuzz(func(t *testing.T, first, second, third []byte) {
 		r, b := offlineReader(t)
 		defer r.close()

@@ -98,7 +98,7 @@ func (s *serverInfo) readEnd(ctx context.Context, from asker) error {
 	file, offset := rows[0][0].text, rows[0][1].text
 	s.offset, _ = strconv.ParseUint(offset, 10, 64)
 	s.file, s.doDB, s.skipDB = file, rows[0][2].text, rows[0][3].text
-	if strings.ContainsAny(file, "\"\\:") {
+	if strings.ContainsAny(file, "\"\\:;") {
 		return refuse(fmt.Sprintf("the log's file name %q has a character that is not supported", file), "choose another --log-bin", nil)
 	}
 	switch s.form {

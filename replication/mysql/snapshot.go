@@ -22,6 +22,7 @@ import (
 // let go of table by table, by going back to savepoints.
 type snapshot struct {
 	conn   *conn
+	before place // of a moment before: what was prepared before it is decided, and point shows how
 	point  place
 	file   string // where point is in the server's own log
 	offset uint64
@@ -84,6 +85,11 @@ func openSnapshotOnce(ctx context.Context, cfg *Config, sh *shapes, tables []Tab
 			return nil, fmt.Errorf("begin snapshot: %w", err)
 		}
 	}
+	holder, err := holdTables(ctx, cfg, conn.host, tables)
+	if err != nil {
+		return nil, err
+	}
+	defer holder.end()
 	info, err := readServer(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -92,20 +98,18 @@ func openSnapshotOnce(ctx context.Context, cfg *Config, sh *shapes, tables []Tab
 	if err != nil {
 		return nil, err
 	}
-	holder, err := holdTables(ctx, cfg, conn.host, tables)
-	if err != nil {
-		return nil, err
-	}
-	defer holder.end()
+	s.before = info.end
+	s.before.seen = seen
 	if cfg.Flavor == MariaDB {
-		err = s.beginMaria(ctx)
+		if err = s.awaitPrepared(ctx, cfg); err == nil {
+			err = s.beginMaria(ctx)
+		}
 	} else {
 		err = s.beginMySQL(ctx, cfg, tables)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.point.seen = seen
 	rows, err := conn.query(ctx, "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
 	if err != nil {
 		return nil, fmt.Errorf("begin snapshot: %w", err)
@@ -233,6 +237,8 @@ func (s *snapshot) beginMySQL(ctx context.Context, cfg *Config, tables []TableCo
 	locker, lockErr := lockTables(ctx, cfg, s.conn.host, tables)
 	if locker != nil {
 		defer locker.end()
+	} else if err := s.awaitPrepared(ctx, cfg); err != nil { // with the lock none of them has changed the tables
+		return err
 	}
 	info, err := readServer(ctx, s.conn)
 	if err != nil {
@@ -254,6 +260,15 @@ func (s *snapshot) beginMySQL(ctx context.Context, cfg *Config, tables []TableCo
 		return fmt.Errorf("begin snapshot: %w", err)
 	}
 	return nil
+}
+
+// awaitPrepared lets the distributed transactions be decided that are prepared.
+func (s *snapshot) awaitPrepared(ctx context.Context, cfg *Config) error {
+	unknown, err := cfg.awaitPrepared(ctx, s.conn)
+	if unknown {
+		s.before.prepared = []prepared{{xid: unknownXA}}
+	}
+	return err
 }
 
 // lockTables keeps others from changing the tables until the connection ends.

@@ -13,14 +13,32 @@ import (
 	"cdc/secret"
 )
 
-// relay forwards connections to a server. The first time that a client sends
+// relay stands between a client and a server.
+type relay struct {
+	address string
+	mu      sync.Mutex
+	open    []net.Conn
+}
+
+// cut ends all connections.
+func (r *relay) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.open {
+		c.Close()
+	}
+	r.open = nil
+}
+
+// newRelay forwards connections to a server. The first time that a client sends
 // something with text in it, f runs before the server gets it.
-func relay(t *testing.T, server, text string, f func()) (address string) {
+func newRelay(t *testing.T, server, text string, f func()) *relay {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	r := &relay{address: l.Addr().String()}
 	var wg sync.WaitGroup
 	var once sync.Once
 	copyAll := func(to, from net.Conn, look bool) {
@@ -47,12 +65,15 @@ func relay(t *testing.T, server, text string, f func()) (address string) {
 				client.Close()
 				continue
 			}
+			r.mu.Lock()
+			r.open = append(r.open, client, there)
+			r.mu.Unlock()
 			wg.Go(func() { copyAll(there, client, true) })
 			wg.Go(func() { copyAll(client, there, false) })
 		}
 	})
-	t.Cleanup(func() { l.Close(); wg.Wait() })
-	return l.Addr().String()
+	t.Cleanup(func() { l.Close(); r.cut(); wg.Wait() })
+	return r
 }
 
 // TestCutOver: a table that is swapped for another one (gh-ost, pt-osc) in the
@@ -69,14 +90,14 @@ func TestCutOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		swapped := make(chan struct{})
-		u.Host = relay(t, u.Host, "SAVEPOINT cdc", func() {
+		u.Host = newRelay(t, u.Host, "SAVEPOINT cdc", func() {
 			exec("INSERT INTO _d_gho SELECT * FROM d")
 			go func() {
 				defer close(swapped)
 				exec("RENAME TABLE d TO _d_del, _d_gho TO d")
 			}()
 			awaitSwap(t, address, swapped)
-		})
+		}).address
 		u.RawQuery = "tls=false"
 		cfg.URL = secret.New(u.String())
 		r := openSource(t, cfg)

@@ -7,6 +7,7 @@ package mysql
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -355,6 +356,13 @@ func (s *Source) setUp(ctx context.Context) (*start, error) {
 		if from != nil {
 			return &start{pos: position{place: from.place, tables: s.configured(from), columns: columns}}, nil
 		}
+		unknown, err := s.cfg.awaitPrepared(ctx, s.session)
+		if err != nil {
+			return nil, err
+		}
+		if unknown {
+			insp.server.end.prepared = []prepared{{xid: unknownXA}}
+		}
 		return &start{pos: position{place: insp.server.end}, announce: true}, nil
 	}
 	if from != nil {
@@ -366,20 +374,24 @@ func (s *Source) setUp(ctx context.Context) (*start, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &start{snap: snap, pos: position{place: snap.point, tables: map[string]tableMark{}}, opening: position{place: snap.point, tables: map[string]tableMark{}}}
+	// The stream begins where it was, and takes of the tables that are read now
+	// what is not in their snapshot.
+	at, read := snap.before, map[string]tableMark{}
 	if from != nil {
-		// The stream goes on where it was, and takes of the tables that are read
-		// now what is not in their snapshot.
-		st.pos = position{place: from.place, tables: s.configured(from), columns: columns}
-		st.opening = position{place: from.place, tables: s.configured(from), columns: columns}
+		at, read = from.place, s.configured(from)
+		if len(snap.before.prepared) > 0 && !slices.Contains(at.prepared, snap.before.prepared[0]) {
+			at.prepared = append(slices.Clone(at.prepared), snap.before.prepared...)
+		}
 	}
+	st := &start{snap: snap, pos: position{place: at, tables: read, columns: columns}, opening: position{place: at, tables: maps.Clone(read), columns: columns}}
 	for i, t := range pending {
 		name := tableKey(t.Schema, t.Name)
 		mark := tableMark{state: markDone}
 		// Of one that nobody has read before, the changes before the snapshot are
 		// not wanted. The others may have been handed out in part: rows that were
 		// deleted since are in the log only.
-		if fresh := from != nil && from.tables[name].state == 0; fresh && snap.point.form == from.place.form {
+		fresh := from == nil && insp.purged == nil || from != nil && from.tables[name].state == 0
+		if fresh && snap.point.form == at.form && !at.covers(&snap.point) {
 			mark = tableMark{state: markAhead, point: snap.point}
 		}
 		st.pos.tables[name] = mark

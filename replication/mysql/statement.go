@@ -188,6 +188,14 @@ func classify(sql, database string) (kind statementKind, schema, name string) {
 	return otherStatement, "", ""
 }
 
+// behindXA returns what stands behind the two words of an XA statement.
+func behindXA(sql string) string {
+	s := statement{rest: sql}
+	s.word()
+	s.word()
+	return s.rest
+}
+
 // movesRows says whether the rest of an ALTER TABLE takes rows away or brings
 // others with a partition or a tablespace. Such a clause stands alone, but for
 // ALGORITHM, LOCK and WAIT: MySQL and MariaDB manuals, "ALTER TABLE".

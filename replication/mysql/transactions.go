@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	gorepl "github.com/go-mysql-org/go-mysql/replication"
+
+	"cdc/replication"
 )
 
 // transaction is the one that is being read.
@@ -11,57 +13,80 @@ type transaction struct {
 	open   bool // a GTID has come, its end has not
 	begun  bool // it is more than one statement
 	rows   bool // changes of captured tables have come
-	xa     bool
-	id     txID
-	time   int64 // of its commit, microseconds since 1970 UTC
-	index  uint64
-	pass   uint64 // changes to pass over: they were handed out already
-	thread int64  // the session that wrote it, and 1; 0 when the log does not tell
-	serial uint64
-	added  []string // tables of which a first row has come with the columns added
-	sum    uint32   // eventSum of its begin; 0 when it is not known where it stands
+	xa     bool // it is going to be prepared
+	replay bool // its rows are those of one that was prepared
+	// captured is a captured table that it changed while it was to be prepared.
+	captured *replication.Table
+	id       txID
+	time     int64 // of its commit, microseconds since 1970 UTC
+	index    uint64
+	pass     uint64 // changes to pass over: they were handed out already
+	thread   int64  // the session that wrote it, and 1; 0 when the log does not tell
+	serial   uint64
+	added    []string // tables of which a first row has come with the columns added
+	sum      uint32   // eventSum of its begin; 0 when it is not known where it stands
 }
 
 // transactionBegins reads the event that begins a transaction.
-func (r *reader) transactionBegins(h header, body []byte, start uint64) (err error) {
-	switch h.kind {
-	case gorepl.GTID_TAGGED_LOG_EVENT:
-		err = r.gtidTagged(body, start)
-	case gorepl.MARIADB_GTID_EVENT:
-		err = r.gtidMaria(h, body, start)
-	default:
-		err = r.gtid(h, body, start)
+func (r *reader) transactionBegins(h header, body []byte, start uint64) error {
+	id, err := readID(h, body)
+	if err != nil {
+		return err
 	}
-	if err == nil && h.end != 0 {
+	if err := r.begin(id.txID, id.committed, start); err != nil {
+		return err
+	}
+	if h.kind == gorepl.MARIADB_GTID_EVENT {
+		r.tx.begun, r.tx.xa = !id.standalone, id.preparedXA
+	}
+	if h.end != 0 {
 		r.tx.sum = eventSum(h, body)
 	}
-	return err
+	return nil
 }
 
-// gtid reads what begins every transaction of MySQL: MySQL source, "Gtid_event".
-func (r *reader) gtid(h header, body []byte, start uint64) error {
+// beginning is what the event says that begins a transaction.
+type beginning struct {
+	txID
+	committed  int64 // microseconds since 1970 UTC
+	standalone bool  // MariaDB: it is one statement
+	preparedXA bool  // MariaDB: it is prepared, not committed
+}
+
+// readID reads such an event. The form, the file and the offset of the id are
+// left to the caller.
+func readID(h header, body []byte) (beginning, error) {
+	switch h.kind {
+	case gorepl.GTID_TAGGED_LOG_EVENT:
+		return readTagged(body)
+	case gorepl.MARIADB_GTID_EVENT:
+		return readMaria(h, body)
+	default:
+		return readGTID(h, body)
+	}
+}
+
+// readGTID reads what begins every transaction of MySQL: MySQL source,
+// "Gtid_event".
+func readGTID(h header, body []byte) (id beginning, err error) {
 	c := cursor{B: body}
 	c.U8() // flags
-	var id txID
 	copy(id.source.sid[:], c.Bytes(16))
 	id.gno = int64(c.LE64())
-	committed := int64(h.time) * 1e6
+	id.committed = int64(h.time) * 1e6
 	if len(c.B) >= 17+7 && c.U8() == 2 { // logical clock, then the commit's time
 		c.LE64()
 		c.LE64()
 		if t := c.LE(7); t != 0 {
-			committed = int64(t & (1<<55 - 1))
+			id.committed = int64(t & (1<<55 - 1))
 		}
 	}
-	if c.Err != nil {
-		return c.Err
-	}
-	return r.begin(id, committed, start)
+	return id, c.Err
 }
 
-// gtidTagged reads the same of a GTID with a tag, for which MySQL has another
+// readTagged reads the same of a GTID with a tag, for which MySQL has another
 // encoding.
-func (r *reader) gtidTagged(body []byte, start uint64) (err error) {
+func readTagged(body []byte) (id beginning, err error) {
 	defer func() {
 		if recover() != nil { // the library's decoder is not made for bad input
 			err = errShort
@@ -69,34 +94,28 @@ func (r *reader) gtidTagged(body []byte, start uint64) (err error) {
 	}()
 	var e gorepl.GtidTaggedLogEvent
 	if err := e.Decode(body); err != nil {
-		return err
+		return id, err
 	}
-	id := txID{source: gtidSource{tag: e.Tag.String()}, gno: e.GNO}
+	id.source.tag, id.gno = e.Tag.String(), e.GNO
 	copy(id.source.sid[:], e.SID)
-	return r.begin(id, int64(e.ImmediateCommitTimestamp), start)
+	id.committed = int64(e.ImmediateCommitTimestamp)
+	return id, nil
 }
 
-// gtidMaria reads what begins every transaction of MariaDB: MariaDB source,
+// readMaria reads what begins every transaction of MariaDB: MariaDB source,
 // "Gtid_log_event".
-func (r *reader) gtidMaria(h header, body []byte, start uint64) error {
+func readMaria(h header, body []byte) (id beginning, err error) {
 	const (
 		standalone = 1
 		preparedXA = 64
 	)
 	c := cursor{B: body}
-	id := txID{maria: mariaGTID{server: h.server}}
-	id.maria.seq = c.LE64()
+	id.maria = mariaGTID{server: h.server, seq: c.LE64()}
 	id.domain = c.LE32()
 	flags := c.U8()
-	if c.Err != nil {
-		return c.Err
-	}
-	if err := r.begin(id, int64(h.time)*1e6, start); err != nil {
-		return err
-	}
-	r.tx.begun = flags&standalone == 0
-	r.tx.xa = flags&preparedXA != 0
-	return nil
+	id.committed = int64(h.time) * 1e6
+	id.standalone, id.preparedXA = flags&standalone != 0, flags&preparedXA != 0
+	return id, c.Err
 }
 
 // begin opens a transaction.
@@ -143,6 +162,9 @@ func (r *reader) commit() error {
 	if !r.tx.open {
 		return nil // of a log that was joined in the middle: nothing of it was read
 	}
+	if r.tx.captured != nil {
+		return r.refuseXA(r.tx.captured)
+	}
 	switch r.done.form {
 	case placeGTID:
 		r.done.mysql.add(r.tx.id.source, r.tx.id.gno)
@@ -161,7 +183,9 @@ func (r *reader) commit() error {
 	if len(r.tx.added) > 0 {
 		r.settle(r.tx.added)
 	}
+	r.done.prepared = r.undecided
 	r.tx = transaction{}
+	r.group = group{}
 	clear(r.tables)
 	r.bound()
 	return nil
