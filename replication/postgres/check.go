@@ -44,7 +44,10 @@ func check(ctx context.Context, cfg *Config, cat *catalog) []replication.Finding
 	if err != nil {
 		return append(findings, failed("replication connection", err)...)
 	}
-	closeSoon(ctx, repl)
+	defer closeSoon(ctx, repl)
+	if err := insp.identify(ctx, repl); err != nil {
+		findings = append(findings, failed("checkpoint", err)...)
+	}
 	return append(findings, replication.Finding{
 		Level: replication.LevelOK, Subject: "source: replication connection",
 		Problem: fmt.Sprintf("role %q may replicate", insp.server.Role),

@@ -97,17 +97,32 @@ func parseTimeline(s string) (timeline, error) {
 	return timeline{system, int32(n)}, nil
 }
 
-// identify learns the server's timeline, and refuses a checkpoint of another.
+// identify learns the server's timeline, and refuses a checkpoint of another
+// cluster, or of a timeline that this one does not go on from.
 func (i *inspection) identify(ctx context.Context, repl *pgconn.PgConn) (err error) {
 	var from position
 	if i.from != nil {
 		from = *i.from
 	}
 	i.timeline, err = followTimeline(ctx, repl, from.Timeline, from.LSN)
-	if err == nil && from.Timeline.System != "" && from.Timeline.System != i.timeline.System {
-		i.cfg.Logger.Warn("the checkpoint is of another cluster: this is right after pg_upgrade only", "was", from.Timeline.String(), "is", i.timeline.String())
-	}
 	return err
+}
+
+// explain returns, in place of refusal, that the server is of another cluster
+// than the checkpoint, if it is: then slot and positions mean nothing.
+func (i *inspection) explain(ctx context.Context, refusal error) error {
+	if i.from == nil || i.from.Timeline.System == "" {
+		return refusal
+	}
+	repl, err := i.cfg.connectReplication(ctx, nil)
+	if err != nil {
+		return refusal
+	}
+	defer closeSoon(context.WithoutCancel(ctx), repl)
+	if err := i.identify(ctx, repl); errors.Is(err, errAnotherCluster) {
+		return err
+	}
+	return refusal
 }
 
 // at is a position on the server's timeline.
@@ -116,8 +131,7 @@ func (i *inspection) at(lsn pglogrepl.LSN) position {
 }
 
 // follow makes sure that what was read is part of the log of the server behind
-// conn, and goes on with its timeline. Another cluster it refuses: only the
-// start takes a checkpoint over to one, after pg_upgrade.
+// conn, and goes on with its timeline.
 func (s *stream) follow(ctx context.Context, conn *pgconn.PgConn) error {
 	reach := s.dec.end
 	if p := s.dec.partCommit; p != 0 {
@@ -126,12 +140,6 @@ func (s *stream) follow(ctx context.Context, conn *pgconn.PgConn) error {
 	now, err := followTimeline(ctx, conn, s.timeline, reach)
 	if err != nil || now == s.timeline {
 		return err
-	}
-	if s.timeline.System != "" && now.System != s.timeline.System {
-		return &replication.Refusal{
-			Problem: fmt.Sprintf("the server is of another cluster than the one that was read: its system identifier is %s, that one's %s; changes on it before %s would be missing", now.System, s.timeline.System, reach),
-			Remedy:  "point the URL back at the cluster that was read, or run cdc drop and start again with a new snapshot; if pg_upgrade made this cluster of that one, start cdc again",
-		}
 	}
 	s.log.Info("the server is on another timeline", "was", s.timeline.String(), "is", now.String())
 	s.mu.Lock()
@@ -156,18 +164,30 @@ func (c *Config) awaitsPromotion(slot *slotInfo) bool {
 	})
 }
 
+// errAnotherCluster is in the refusal of a server with another system identifier.
+var errAnotherCluster = errors.New("it is another cluster")
+
 // followTimeline returns the server's timeline. It refuses when the log up to
 // lsn, which was read on the timeline from, is not all part of it. Of a cluster
-// with another identifier nothing can be said: pg_upgrade makes one, whose log
-// goes on where the old one's ended.
+// with another identifier nothing can be said, not even after pg_upgrade, which
+// makes one: its log begins behind the old one's, and so does a slot that was
+// carried over (17 and later). What was written in between nobody knows.
 func followTimeline(ctx context.Context, repl *pgconn.PgConn, from timeline, lsn pglogrepl.LSN) (timeline, error) {
 	system, err := pglogrepl.IdentifySystem(ctx, repl)
 	if err != nil {
 		return timeline{}, fmt.Errorf("identify the server: %w", err)
 	}
 	now := timeline{system.SystemID, system.Timeline}
-	if now.System != from.System || now.Number == from.Number {
+	switch {
+	case from.System == "" || now == from:
 		return now, nil
+	case now.System != from.System:
+		return now, &replication.Refusal{
+			Problem: fmt.Sprintf("the server is of another cluster than the one that was read: its system identifier is %s, that one's %s; what happened on it up to %s would be missing", now.System, from.System, lsn),
+			Remedy: "point the URL back at the cluster that was read; or, if this one takes its place (pg_upgrade, a restored dump), run cdc drop and start again with a new snapshot " +
+				"(docs/postgres.md, \"Another cluster\", says how to do without it)",
+			Err: errAnotherCluster,
+		}
 	}
 	if now.Number < from.Number {
 		return now, &replication.Refusal{

@@ -345,6 +345,37 @@ func TestFollowAnotherCluster(t *testing.T) {
 	}
 }
 
+// TestStartAnotherCluster starts from a checkpoint of another cluster, as after
+// pg_upgrade or a restored dump: with a slot that fits it, and without one.
+func TestStartAnotherCluster(t *testing.T) {
+	d := newTestDB(t)
+	d.exec(`CREATE TABLE t (id int PRIMARY KEY)`)
+	cfg := d.stream("t")
+	s := mustOpen(t, cfg)
+	first, err := s.Next(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.From = first.Position
+	first.Release()
+	mustClose(t, s)
+	mustClose(t, mustOpen(t, cfg)) // its own cluster it takes
+	system := d.text(`SELECT system_identifier::text FROM pg_control_system()`)
+	other := "1" + system[1:] + "0"
+	cfg.From = replication.Position(strings.Replace(string(cfg.From), system, other, 1))
+	problem, remedy := "its system identifier is "+system+", that one's "+other, "run cdc drop and start again"
+	wantRefusal(t, cfg, problem, remedy)
+	found := false
+	for _, f := range Check(testContext(t), cfg) {
+		found = found || f.Level == replication.LevelError && strings.Contains(f.Problem, problem)
+	}
+	if !found {
+		t.Error("check does not find it")
+	}
+	d.exec(`SELECT pg_drop_replication_slot($1)`, cfg.Slot)
+	wantRefusal(t, cfg, problem, remedy)
+}
+
 func TestParseTimeline(t *testing.T) {
 	for text, want := range map[string]timeline{"": {}, "7406531893456214/3": {"7406531893456214", 3}} {
 		if got, err := parseTimeline(text); err != nil || got != want {

@@ -52,7 +52,7 @@ func setUpOnce(ctx context.Context, cfg *Config, cat *catalog) (*start, error) {
 		return nil, err
 	}
 	if err := insp.refusal(); err != nil {
-		return nil, err
+		return nil, insp.explain(ctx, err)
 	}
 	for _, f := range insp.findings {
 		if f.Level == replication.LevelWarning {
