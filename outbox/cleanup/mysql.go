@@ -2,9 +2,12 @@ package cleanup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	gomysql "github.com/go-mysql-org/go-mysql/mysql"
 
 	"cdc/replication"
 	"cdc/replication/mysql"
@@ -24,6 +27,12 @@ func OpenMySQL(ctx context.Context, c mysql.Config) (Store, error) {
 	// between rows are locked, where applications insert.
 	for _, sql := range []string{"SET SESSION innodb_lock_wait_timeout = 1", "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
+			conn.Close()
+			return nil, fmt.Errorf("connect to clean up: %w", err)
+		}
+	}
+	if c.Flavor != mysql.MariaDB { // which has no such cache
+		if _, err := conn.Exec(ctx, "SET SESSION information_schema_stats_expiry = 0"); err != nil {
 			conn.Close()
 			return nil, fmt.Errorf("connect to clean up: %w", err)
 		}
@@ -114,6 +123,10 @@ func (s *mysqlStore) Find(ctx context.Context, t Table, n int) (Rows, Mark, erro
 	if err != nil {
 		return nil, "", err
 	}
+	made, err := s.made(ctx, t)
+	if err != nil {
+		return nil, "", fmt.Errorf("look up table %s: %w", t, err)
+	}
 	var names, reads []string
 	for _, k := range key {
 		names = append(names, k.name)
@@ -124,7 +137,7 @@ func (s *mysqlStore) Find(ctx context.Context, t Table, n int) (Rows, Mark, erro
 	if err != nil {
 		return nil, "", fmt.Errorf("look for rows of %s: %w", t, err)
 	}
-	r := &mysqlRows{store: s, table: t}
+	r := &mysqlRows{store: s, table: t, made: made}
 	for _, row := range found {
 		for i, text := range row {
 			row[i] = key[i].name + " = " + fmt.Sprintf(key[i].literal, text)
@@ -146,15 +159,56 @@ func (s *mysqlStore) Find(ctx context.Context, t Table, n int) (Rows, Mark, erro
 type mysqlRows struct {
 	store *mysqlStore
 	table Table
+	made  string
 	keys  []string
 }
 
 func (r *mysqlRows) Len() int { return len(r.keys) }
 
-func (r *mysqlRows) Delete(ctx context.Context, first, last int) (int64, error) {
-	n, err := r.store.conn.Exec(ctx, "DELETE FROM "+r.table.mysql()+" WHERE "+strings.Join(r.keys[first:last], " OR "))
-	if err != nil {
-		return 0, fmt.Errorf("delete published rows of %s: %w", r.table, err)
+// Delete implements Rows. A transaction that has looked at the table keeps others
+// from renaming it, so that the one whose age is asked is the one whose rows go:
+// another one may have taken the name since, with the same keys.
+func (r *mysqlRows) Delete(ctx context.Context, first, last int) (n int64, err error) {
+	conn := r.store.conn
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("delete published rows of %s: %w", r.table, err)
+		}
+	}()
+	for _, sql := range []string{"START TRANSACTION", "SELECT 1 FROM " + r.table.mysql() + " LIMIT 0"} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return 0, err
+		}
 	}
-	return n, nil
+	made, err := r.store.made(ctx, r.table)
+	if err == nil && made == r.made {
+		n, err = conn.Exec(ctx, "DELETE FROM "+r.table.mysql()+" WHERE "+strings.Join(r.keys[first:last], " OR "))
+	}
+	if lockedOut(err) {
+		n, err = 0, nil // somebody is at work there: another time
+	}
+	end := "COMMIT"
+	if err != nil {
+		end = "ROLLBACK"
+	}
+	if _, e := conn.Exec(ctx, end); err == nil {
+		err = e
+	}
+	return n, err
+}
+
+// made is when the table was made.
+func (s *mysqlStore) made(ctx context.Context, t Table) (string, error) {
+	rows, err := s.conn.Query(ctx, "SELECT CREATE_TIME FROM information_schema.TABLES WHERE TABLE_SCHEMA = "+mysql.QuoteText(t.Schema)+" AND TABLE_NAME = "+mysql.QuoteText(t.Name))
+	if err != nil || len(rows) == 0 {
+		return "", err
+	}
+	return rows[0][0], nil
+}
+
+// lockedOut reports whether a lock was not to be had in time, or not without a
+// deadlock.
+func lockedOut(err error) bool {
+	e, ok := errors.AsType[*gomysql.MyError](err)
+	return ok && (e.Code == gomysql.ER_LOCK_WAIT_TIMEOUT || e.Code == gomysql.ER_LOCK_DEADLOCK)
 }

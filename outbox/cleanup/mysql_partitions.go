@@ -17,9 +17,6 @@ import (
 // comes to the end of the log.
 const lockBound = 2 * time.Second
 
-// What the server says when a lock is not to be had in time.
-const codeLockWait = 1205
-
 // mysqlPartition is a partition by its name.
 type mysqlPartition struct {
 	store *mysqlStore
@@ -80,7 +77,7 @@ func (p *mysqlPartition) Drop(ctx context.Context, wait func(context.Context, Ma
 	give := func(err error) (bool, error) {
 		e, ok := errors.AsType[*mysql.MyError](err)
 		switch {
-		case ok && e.Code == codeLockWait:
+		case lockedOut(err):
 			return false, nil // somebody is at work there: another time
 		case ok && (e.Code == mysql.ER_TABLEACCESS_DENIED_ERROR || e.Code == mysql.ER_DBACCESS_DENIED_ERROR):
 			return false, &replication.Refusal{

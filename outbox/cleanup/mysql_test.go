@@ -110,8 +110,38 @@ func TestMySQLKeys(t *testing.T) {
 					t.Errorf("%s: of %s neighbours %s are left", k.columns, want, left)
 				}
 			}
+			// Another table takes the name, with the same keys.
+			run("CREATE TABLE o (a int PRIMARY KEY)")
+			run("INSERT INTO o VALUES (1), (2)")
+			old, _, err := store.Find(t.Context(), Table{Schema: database, Name: "o"}, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for run("SELECT count(DISTINCT create_time) FROM information_schema.tables WHERE table_schema = database() AND table_name IN ('o', 'n')") != "2" {
+				run("DROP TABLE IF EXISTS n") // tables know the second in which they were made
+				run("CREATE TABLE n LIKE o")
+			}
+			run("INSERT INTO n VALUES (1), (2)")
+			run("RENAME TABLE o TO p, n TO o")
+			if n, err := old.Delete(t.Context(), 0, 2); n != 0 || err != nil {
+				t.Errorf("deleted %d rows of another table, %v", n, err)
+			}
+			// A row that somebody has locked waits for the next round.
+			rows, _, err := store.Find(t.Context(), Table{Schema: database, Name: "o"}, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			run("BEGIN")
+			run("UPDATE o SET a = 3 WHERE a = 2")
+			if n, err := rows.Delete(t.Context(), 0, 2); n != 0 || err != nil {
+				t.Errorf("deleted %d rows that are locked, %v", n, err)
+			}
+			run("ROLLBACK")
+			if n, err := rows.Delete(t.Context(), 0, 2); n != 2 || err != nil {
+				t.Errorf("deleted %d rows, %v", n, err)
+			}
 			run("CREATE TABLE f (a double PRIMARY KEY)")
-			_, _, err := store.Find(t.Context(), Table{Schema: database, Name: "f"}, 100)
+			_, _, err = store.Find(t.Context(), Table{Schema: database, Name: "f"}, 100)
 			if r, ok := errors.AsType[*replication.Refusal](err); !ok || !strings.Contains(r.Problem, "column a of type double in its primary key") {
 				t.Errorf("%v, want a refusal", err)
 			}
