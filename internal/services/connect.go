@@ -2,7 +2,9 @@ package services
 
 import (
 	"context"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -57,7 +59,12 @@ func (c *Connect) install(ctx context.Context, h *Home) (err error) {
 		return err
 	}
 	g, all := errgroup.WithContext(ctx)
-	g.Go(func() error { return h.installConnect(all, c.java) })
+	g.Go(func() error {
+		if err := h.installConnect(all); err != nil {
+			return err
+		}
+		return h.installConverter(all, c.java)
+	})
 	for family, version := range binlogConnectors {
 		g.Go(func() error {
 			return h.install(all, filepath.Base(h.plugin(family)), func(ctx context.Context, dir string) error {
@@ -94,18 +101,14 @@ func (h *Home) connect() string {
 }
 
 // installConnect takes the worker and Debezium's plugin for PostgreSQL from
-// Maven Central by their coordinates, and compiles the converter.
-func (h *Home) installConnect(ctx context.Context, java string) error {
+// Maven Central by their coordinates.
+func (h *Home) installConnect(ctx context.Context) error {
 	return h.install(ctx, filepath.Base(h.connect()), func(ctx context.Context, dir string) error {
-		jars, plugins, classes := filepath.Join(dir, "jars"), filepath.Join(dir, "plugins"), filepath.Join(dir, "classes")
+		jars, plugins := filepath.Join(dir, "jars"), filepath.Join(dir, "plugins")
 		log4j := `<Configuration status="WARN"><Appenders><Console name="out"><PatternLayout pattern="%d %p %c{1} %m%n"/></Console></Appenders>
 <Loggers><Root level="INFO"><AppenderRef ref="out"/></Root></Loggers></Configuration>
 `
-		services := filepath.Join(classes, "META-INF", "services")
-		err := errors.Join(os.MkdirAll(plugins, 0o755), os.MkdirAll(services, 0o755),
-			os.WriteFile(filepath.Join(dir, "log4j2.xml"), []byte(log4j), 0o644),
-			os.WriteFile(filepath.Join(dir, "AvroConverter.java"), avroConverter, 0o644),
-			os.WriteFile(filepath.Join(services, "org.apache.kafka.connect.storage.Converter"), []byte("cdc.AvroConverter\n"), 0o644))
+		err := errors.Join(os.MkdirAll(plugins, 0o755), os.WriteFile(filepath.Join(dir, "log4j2.xml"), []byte(log4j), 0o644))
 		if err != nil {
 			return err
 		}
@@ -116,7 +119,26 @@ func (h *Home) installConnect(ctx context.Context, java string) error {
 				"org.apache.logging.log4j:log4j-core:"+log4jVersion, "org.apache.logging.log4j:log4j-slf4j-impl:"+log4jVersion)
 		})
 		g.Go(func() error { return debeziumPlugin(both, plugins, "postgres", debeziumVersion) })
-		if err := g.Wait(); err != nil {
+		return g.Wait()
+	})
+}
+
+// converter is the folder with the converter's classes, named after what they
+// are made of.
+func (h *Home) converter() string {
+	sum := sha256.Sum256(avroConverter)
+	return filepath.Join(h.Dir, "soft", "connect-converter-"+hex.EncodeToString(sum[:4]))
+}
+
+// installConverter compiles the converter by the worker's jars.
+func (h *Home) installConverter(ctx context.Context, java string) error {
+	return h.install(ctx, filepath.Base(h.converter()), func(ctx context.Context, dir string) error {
+		jars, classes := filepath.Join(h.connect(), "jars"), filepath.Join(dir, "classes")
+		services := filepath.Join(classes, "META-INF", "services")
+		err := errors.Join(os.MkdirAll(services, 0o755),
+			os.WriteFile(filepath.Join(dir, "AvroConverter.java"), avroConverter, 0o644),
+			os.WriteFile(filepath.Join(services, "org.apache.kafka.connect.storage.Converter"), []byte("cdc.AvroConverter\n"), 0o644))
+		if err != nil {
 			return err
 		}
 		return run(ctx, dir, java, "-cp", filepath.Join(jars, "*"), "org.eclipse.jdt.internal.compiler.batch.Main",
@@ -168,7 +190,7 @@ value.converter.schema.registry.url=%[5]s
 	}
 	return exec.Command(c.java, "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 		"-Dlog4j2.configurationFile="+filepath.Join(soft, "log4j2.xml"),
-		"-cp", filepath.Join(soft, "jars", "*")+string(os.PathListSeparator)+filepath.Join(soft, "classes"),
+		"-cp", filepath.Join(soft, "jars", "*")+string(os.PathListSeparator)+filepath.Join(s.home.converter(), "classes"),
 		"org.apache.kafka.connect.cli.ConnectStandalone", properties), nil
 }
 

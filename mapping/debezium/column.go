@@ -72,7 +72,8 @@ func compile(o *Options, name string, c replication.Column) (step, *schema, erro
 	if err != nil {
 		return s, nil, err
 	}
-	s.nullable = !c.NotNull
+	geometry := s.op == opGeometry && s.mode == "" // is nullable in Debezium's schemas whether or not it is NOT NULL
+	s.nullable = !c.NotNull || geometry
 	if preset, ok := presetOf(o, c, &s, sch); ok {
 		sch.preset = preset
 	}
@@ -85,6 +86,9 @@ func compile(o *Options, name string, c replication.Column) (step, *schema, erro
 	}
 	if err := s.complete(o, sch); err != nil {
 		return s, nil, fmt.Errorf("column %s: %w", name, err)
+	}
+	if geometry && c.NotNull {
+		s.absent = append(s.branch(), s.noGeometry()...)
 	}
 	return s, sch, nil
 }

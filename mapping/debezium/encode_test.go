@@ -16,6 +16,7 @@ func TestValues(t *testing.T) {
 	str := func(s string) []byte { return appendString(nil, s) }
 	num := func(i int64) []byte { return binary.AppendVarint(nil, i) }
 	raw := func(b ...byte) []byte { return appendBytes(nil, b) }
+	geometry := func(b ...byte) []byte { return appendBytes([]byte{2}, b) } // always nullable
 	column := func(kind replication.Kind, typ string) replication.Column {
 		return replication.Column{Name: "c", Kind: kind, TypeName: typ, NotNull: true}
 	}
@@ -42,8 +43,8 @@ func TestValues(t *testing.T) {
 		{Options{}, str1("oid"), text("4294967295"), num(4294967295)},
 		{Options{}, str1("hstore"), text(`"a"=>NULL, "b"=>"1", "c d"=>"x\"y"`), str(`{"a":null,"b":"1","c d":"x\"y"}`)},
 		{Options{}, str1("hstore"), text(""), str("{}")},
-		{Options{}, str1("geometry(Point,4326)"), text("0101000020E610000000000000000008400000000000001040"), append(raw(1, 1, 0, 0, 0x20, 0xe6, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0x40, 0, 0, 0, 0, 0, 0, 0x10, 0x40), 2, 0xcc, 0x43, 0)},
-		{Options{}, str1("public.geometry"), text("010700000000000000"), append(raw(1, 7, 0, 0, 0, 0, 0, 0, 0), 0, 0)},
+		{Options{}, str1("geometry(Point,4326)"), text("0101000020E610000000000000000008400000000000001040"), append(geometry(1, 1, 0, 0, 0x20, 0xe6, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0x40, 0, 0, 0, 0, 0, 0, 0x10, 0x40), 2, 0xcc, 0x43, 0)},
+		{Options{}, str1("public.geometry"), text("010700000000000000"), append(geometry(1, 7, 0, 0, 0, 0, 0, 0, 0), 0, 0)},
 		{Options{}, str1("geography"), text("0020000007000010E600000000"), append(raw(0, 0x20, 0, 0, 7, 0, 0, 0x10, 0xe6, 0, 0, 0, 0), 2, 0xcc, 0x43)},
 		{Options{}, str1("vector(2)"), text("[1,-2.5]"), append(appendDouble(appendDouble(num(2), 1), -2.5), 0)},
 		{Options{}, str1("halfvec(1)"), text("[1.5]"), append(num(1), 0, 0, 0xc0, 0x3f, 0)},

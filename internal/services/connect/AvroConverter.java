@@ -110,7 +110,14 @@ public class AvroConverter implements Converter {
                 yield a;
             }
             case ARRAY -> org.apache.avro.Schema.createArray(avro(s.valueSchema(), records));
-            case MAP -> org.apache.avro.Schema.createMap(avro(s.valueSchema(), records));
+            case MAP -> {
+                if (hasTexts(s)) yield org.apache.avro.Schema.createMap(avro(s.valueSchema(), records));
+                var entry = org.apache.avro.Schema.createRecord("MapEntry", null, "io.confluent.connect.avro", false);
+                entry.setFields(java.util.List.of(
+                    new org.apache.avro.Schema.Field("key", avro(s.keySchema(), records), null, (Object) null),
+                    new org.apache.avro.Schema.Field("value", avro(s.valueSchema(), records), null, (Object) null)));
+                yield org.apache.avro.Schema.createArray(entry);
+            }
             case STRUCT -> {
                 var name = s.name() == null ? "ConnectDefault" : s.name();
                 int dot = name.lastIndexOf('.');
@@ -140,6 +147,9 @@ public class AvroConverter implements Converter {
         else if (Time.LOGICAL_NAME.equals(s.name())) a.addProp("logicalType", "time-millis");
         else if (Timestamp.LOGICAL_NAME.equals(s.name())) a.addProp("logicalType", "timestamp-millis");
     }
+
+    /** Only a map with texts for keys is one to Avro; any other is an array of entries. */
+    private static boolean hasTexts(Schema map) { return map.keySchema().type() == Schema.Type.STRING && !map.keySchema().isOptional(); }
 
     private static boolean isDecimal(Schema s) { return Decimal.LOGICAL_NAME.equals(s.name()); }
     private static int scale(Schema s) { return Integer.parseInt(s.parameters().get(Decimal.SCALE_FIELD)); }
@@ -215,14 +225,17 @@ public class AvroConverter implements Converter {
             }
             case MAP -> {
                 var map = (Map<?, ?>) v;
-                out.writeMapStart();
+                boolean texts = hasTexts(s);
+                if (texts) out.writeMapStart();
+                else out.writeArrayStart();
                 out.setItemCount(map.size());
                 for (var e : map.entrySet()) {
                     out.startItem();
-                    out.writeString(e.getKey().toString());
+                    write(out, s.keySchema(), e.getKey());
                     write(out, s.valueSchema(), e.getValue());
                 }
-                out.writeMapEnd();
+                if (texts) out.writeMapEnd();
+                else out.writeArrayEnd();
             }
             case STRUCT -> {
                 for (var f : s.fields()) write(out, f.schema(), ((Struct) v).getWithoutDefault(f.name()));
