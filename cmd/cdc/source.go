@@ -123,5 +123,9 @@ func (s *setup) mysqlSource() mysql.Config {
 			p.Tables = append(p.Tables, mysql.TableConfig{Schema: b.Schema, Name: b.Table, Snapshot: mysql.SnapshotMode(b.Snapshot), Keyless: true, Ordered: true, InsertsOnly: true})
 		}
 	}
+	verify := s.verify()
+	for i := range p.Tables {
+		p.Tables[i].Verify = verify(p.Tables[i].Schema, p.Tables[i].Name)
+	}
 	return p
 }

@@ -95,6 +95,11 @@ type TableConfig struct {
 	// in the log. Nobody would notice if a table of that kind got another name, so
 	// that is refused.
 	InsertsOnly bool
+	// Verify looks at the table as it is at the start, where no older rows of it
+	// are to come, and in Check: a *replication.Refusal says what the rest of the
+	// configuration expects of it in vain. nil expects nothing. Where older rows
+	// may come it only warns.
+	Verify func(*replication.Table) error
 
 	upto string // up to which key it is read; see tableMark
 }

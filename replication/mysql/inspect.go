@@ -184,6 +184,20 @@ func (i *inspection) inspectTable(ctx context.Context, s *session, charsets *cha
 		bad(r.Problem, r.Remedy)
 		return nil
 	}
+	if t.Verify != nil {
+		err := t.Verify(p.table)
+		r, refused := errors.AsType[*replication.Refusal](err)
+		if !refused && err != nil {
+			return err
+		}
+		if refused {
+			level := replication.LevelError
+			if i.cfg.From != "" { // rows of before, which still had the column, may be read again
+				level = replication.LevelWarning
+			}
+			i.add(level, subject, r.Problem, r.Remedy)
+		}
+	}
 	if len(info.key) == 0 && len(t.Key) == 0 && !t.Keyless {
 		i.add(replication.LevelWarning, subject, fmt.Sprintf("table %s has no primary key: its records have no key", t),
 			"ALTER TABLE "+quoteTable(t.Schema, t.Name)+" ADD PRIMARY KEY (…), or name a key in the configuration")

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"cdc/internal/services"
 	"cdc/internal/servicetest"
+	"cdc/replication"
 	"cdc/secret"
 )
 
@@ -157,6 +159,14 @@ func TestRights(t *testing.T) {
 		r.take(1)
 		wantRefusal(t, r.fails(), "may not read the log", "GRANT "+log)
 		exec("GRANT " + log + " ON *.* TO " + name + "@'%'")
+		// What the rest of the configuration expects of the columns is looked at, too.
+		slip := cfg
+		slip.Tables = slices.Clone(cfg.Tables)
+		slip.Tables[0].Verify = func(now *replication.Table) error {
+			return &replication.Refusal{Problem: fmt.Sprintf("no column ip, but %s", now.Columns[0].Name), Remedy: "write id"}
+		}
+		_, err = Open(t.Context(), slip)
+		wantRefusal(t, err, "no column ip, but id", "write id")
 		// Without LOCK TABLES the snapshot does without.
 		r = openSource(t, cfg)
 		r.take(1)
