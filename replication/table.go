@@ -11,8 +11,8 @@ import (
 // that has another shape. Whoever compiles something per table keys it by the
 // pointer.
 type Table struct {
-	Schema  string // as in the catalog, unquoted; the database's name on MySQL
-	Name    string // as in the catalog, unquoted
+	Schema string // as in the catalog, unquoted; the database's name on MySQL
+	Name   string // as in the catalog, unquoted
 	// Home is the name under which the table is configured, where that is not the
 	// one that it has at this place of the log: it was renamed, or will be. Else
 	// it is zero.
