@@ -112,9 +112,6 @@ func (p *Postgres) SocketURL(database string) string {
 	return u.String()
 }
 
-// Port returns the port on 127.0.0.1.
-func (p *Postgres) Port() int { return p.port }
-
 // Log returns the path of the server's log.
 func (p *Postgres) Log() string { return filepath.Join(p.cfg.Dir, "postgres.log") }
 
