@@ -21,7 +21,7 @@ CREATE EXTENSION citext;
 CREATE TYPE mood AS ENUM ('sad', 'ok');
 CREATE TABLE whole (id int PRIMARY KEY, bo boolean, i2 smallint, i8 bigint, f4 real, f8 double precision, n52 numeric(5,2), nn numeric, tx text, vc varchar(10), ch citext,
 	b10 bit(10), ba bytea, da date, ti time, ti3 time(3), ttz timetz, ts timestamp, ts3 timestamp(3), tstz timestamptz, iv interval, uu uuid, js json, jb jsonb, xm xml, ine inet, po point, li line, tsv tsvector, oi bigint,
-	en mood, ai int[], at text[], an numeric(5,2)[], ad date[], big text);
+	en mood, ai int[], at text[], an numeric(5,2)[], ad date[], big text, ls lseg, bx box, pa path, pg polygon);
 ALTER TABLE whole ALTER big SET STORAGE EXTERNAL, ALTER at SET STORAGE EXTERNAL, ALTER ai SET STORAGE EXTERNAL, ALTER ba SET STORAGE EXTERNAL;
 CREATE TABLE moved (a int, b date, v text, PRIMARY KEY (b, a));
 INSERT INTO whole VALUES (1, true, 1, 3, 1.5, 2.5, 1.23, 123.45, 'text', 'varchar', 'ch', '1010101010', '\x0102ff', '2024-02-29', '10:11:12.123456', '10:11:12.12', '10:11:12.5+00', '2024-02-29 10:11:12.123456', '2024-02-29 10:11:12.12', '2024-02-29 10:11:12.123456+02',
@@ -31,6 +31,8 @@ INSERT INTO moved VALUES (1, '2024-01-01', 'a'), (2, '2024-01-02', 'b');
 `
 
 var debeziumSinkWork = []string{
+	`UPDATE whole SET ls = '[(0,0.5),(1,1e300)]', bx = '(2,3),(-1,-5)', pa = '((0,0),(1,1))', pg = '((0,0),(1,1),(2,0))' WHERE id = 1`,
+	`UPDATE whole SET pa = '[(0,0),(1,1)]', bx = '(0,0),(0,0)' WHERE id = 3`,
 	`INSERT INTO whole SELECT (r).* FROM (SELECT jsonb_populate_record(w, jsonb_build_object('id', w.id + 10)) r FROM whole w ORDER BY id) x`,
 	`UPDATE whole SET big = repeat('x', 5000), at = array_fill('y'::text, '{1000}'), ai = array_fill(7, '{2000}'), ba = decode(repeat('ab', 3000), 'hex')`,
 	`UPDATE whole SET i8 = i8 + 1, tx = 'beside large values'`,
@@ -80,7 +82,7 @@ func TestSinkReadsOwnEnvelope(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	format := fmt.Sprintf("map:\n  format: debezium\n  truncate: record\n  debezium: {name: %s, interval: string}\n", w.name)
+	format := fmt.Sprintf("map:\n  format: debezium\n  truncate: record\n  debezium: {name: %s, time: structured}\n", w.name)
 	if err := os.WriteFile(file, []byte(strings.Replace(string(b), "map:\n", format, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
