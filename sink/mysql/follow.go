@@ -27,10 +27,14 @@ func (w *Writer) follow(ctx context.Context, p *plan, catalog []described) (bool
 	for i := range p.shape.Fields {
 		f := &p.shape.Fields[i]
 		want := types.sqlType(f)
-		d := find(catalog, f.Name)
+		d := w.column(p, catalog, f.Name)
 		if d == nil {
 			if from := formerName(p.shape, f, catalog); from != "" {
 				actions = append(actions, "RENAME COLUMN "+quoteName(from)+" TO "+quoteName(f.Name))
+				if w.renamed[p.table] == nil {
+					w.renamed[p.table] = map[string]string{}
+				}
+				w.renamed[p.table][strings.ToLower(from)] = f.Name
 			}
 			continue
 		}
@@ -90,6 +94,20 @@ func formerName(s *sink.Shape, f *sink.Field, catalog []described) string {
 	return ""
 }
 
+// column returns the column of a field: of its name, unless that was renamed
+// since, by a newer version of the topic.
+func (w *Writer) column(p *plan, catalog []described, field string) *described {
+	d := find(catalog, field)
+	for range w.renamed[p.table] {
+		to := w.renamed[p.table][strings.ToLower(field)]
+		if d != nil || to == "" || slices.ContainsFunc(p.shape.Fields, func(f sink.Field) bool { return strings.EqualFold(f.Name, to) }) {
+			break
+		}
+		d, field = find(catalog, to), to
+	}
+	return d
+}
+
 // definition returns what stands behind a column's type in its table's
 // definition: charset, NULL, default, comment. MODIFY forgets what it is not
 // told again.
@@ -138,7 +156,7 @@ func (w *Writer) allowNull(ctx context.Context, err error) (bool, error) {
 		return false, err
 	}
 	c := &e.plan.cols[i]
-	def, err := w.definition(ctx, e.plan, &described{name: e.plan.shape.Fields[c.field].Name, typ: c.typ})
+	def, err := w.definition(ctx, e.plan, &described{name: unquoteName(c.name), typ: c.typ})
 	if err != nil {
 		return false, err
 	}

@@ -129,3 +129,22 @@ func TestColumnsThatMayNotFollow(t *testing.T) {
 		}
 	})
 }
+
+// TestRenamedColumnTakesOlderRows: records of older versions of the topic, after
+// the column was renamed and in one batch with it, go to the column of the new name.
+func TestRenamedColumnTakesOlderRows(t *testing.T) {
+	each(t, newest, func(t *testing.T, version string) {
+		tg := newTarget(t, version, Config{CreateTables: true, AddColumns: true, AlterColumns: true})
+		before := shape(id(), field("a", kStr, 0, "character varying(20)"))
+		tg.Apply(before, row(num(1), str("one")))
+		for i, name := range []string{"b", "C`c"} {
+			f := field(name, kStr, 0, "character varying(20)")
+			f.Aliases = []string{"a", "b"}[:i+1]
+			tg.Apply(shape(id(), f), row(num(int64(10+i)), str(name)))
+			tg.Apply(before, row(num(int64(20+i)), str("old")), row(num(int64(30+i)), replication.Null))
+		}
+		if got := tg.dump("SELECT * FROM t ORDER BY id"); got != "1|one\n10|b\n11|C`c\n20|old\n21|old\n30|NULL\n31|NULL" {
+			t.Errorf("got\n%s", got)
+		}
+	})
+}

@@ -128,7 +128,7 @@ func (w *Writer) match(p *plan, catalog []described) (ignored []string, err erro
 	taken := map[string]string{}
 	for i := range s.Fields {
 		f := &s.Fields[i]
-		d := find(catalog, f.Name)
+		d := w.column(p, catalog, f.Name)
 		if d == nil {
 			if f.Key {
 				return nil, &replication.Refusal{
@@ -246,7 +246,7 @@ func (w *Writer) addColumns(ctx context.Context, schema string, p *plan, catalog
 	added := false
 	for i := range p.shape.Fields {
 		f := &p.shape.Fields[i]
-		if find(catalog, f.Name) != nil {
+		if w.column(p, catalog, f.Name) != nil {
 			continue
 		}
 		ddl := addColumn(&w.server, p.table, p.shape, f)

@@ -85,6 +85,9 @@ type Writer struct {
 	open    bool      // a transaction may be open on conn
 	used    time.Time // when conn was last used
 	plans   map[*sink.Shape]*plan
+	// renamed holds, by table, the new names of columns that this Writer renamed, by
+	// the old ones in lower case: records of older versions of the topic have these.
+	renamed map[string]map[string]string
 	buf     []byte // of the statement that is being written
 }
 
@@ -124,7 +127,7 @@ func newWriter(cfg Config) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{cfg: cfg, dial: dial, log: cfg.Logger, offsets: tableName(cfg.Schema, cfg.OffsetsTable), plans: map[*sink.Shape]*plan{}}, nil
+	return &Writer{cfg: cfg, dial: dial, log: cfg.Logger, offsets: tableName(cfg.Schema, cfg.OffsetsTable), plans: map[*sink.Shape]*plan{}, renamed: map[string]map[string]string{}}, nil
 }
 
 // connectTimeout bounds how long connecting and logging in may take.
@@ -289,6 +292,11 @@ func (w *Writer) retry(ctx context.Context, what string, f func() error) error {
 
 // quoteName quotes an identifier.
 func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
+
+// unquoteName undoes quoteName.
+func unquoteName(quoted string) string {
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], "``", "`")
+}
 
 // tableName quotes a table's qualified name.
 func tableName(schema, table string) string { return quoteName(schema) + "." + quoteName(table) }
