@@ -2,26 +2,23 @@ package cdctest
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"cdc/mapping"
 	"cdc/outbox/route"
 	"cdc/pipeline"
 	"cdc/producer"
-	"cdc/replication"
-	"cdc/replication/postgres"
-	"cdc/secret"
 )
 
 // Source says what to capture.
 type Source struct {
-	Postgres string // URL of a role that may replicate
+	// URL of a role that may replicate. One of the two is set: MySQL's begins with
+	// mysql:// or mariadb://, and the schemas of its tables are databases.
+	Postgres, MySQL string
+
 	Outboxes []route.Outbox
 	Tables   []string // schema.table, captured as rows
 }
@@ -31,9 +28,8 @@ type Source struct {
 type Capture struct {
 	cluster *Cluster
 	sent    recorder
-	conn    *pgx.Conn
-	prefix  string // of the messages by which it is known how far the log is read
-	marks   int
+	saved   forgetful
+	origin  origin
 	result  chan error
 }
 
@@ -45,26 +41,17 @@ func (c *Cluster) Capture(t testing.TB, s Source) *Capture {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 	defer cancel()
 	name := unique()
-	cp := &Capture{cluster: c, prefix: name, result: make(chan error, 1)}
-	source := postgres.Config{Name: name, URL: secret.New(s.Postgres), Slot: name, Publication: name, Messages: []string{name}}
+	from := s.origin(name)
+	cp := &Capture{cluster: c, origin: from, result: make(chan error, 1)}
 	rows := mapping.Config{Registry: c.schemas}
 	for _, table := range s.Tables {
 		schema, table, found := strings.Cut(table, ".")
 		if !found {
 			t.Fatalf("table %s: write schema.table", schema)
 		}
-		source.Tables = append(source.Tables, postgres.TableConfig{Schema: schema, Name: table, Snapshot: postgres.SnapshotNever})
 		rows.Tables = append(rows.Tables, mapping.TableConfig{Schema: schema, Name: table})
 	}
-	routing := route.Config{Name: name, Registry: c.schemas, Outboxes: []route.Outbox{{Prefix: name, Topic: name}}}
-	for _, o := range s.Outboxes {
-		if o.Prefix != "" {
-			source.Messages = append(source.Messages, o.Prefix)
-		} else {
-			source.Tables = append(source.Tables, postgres.TableConfig{Schema: o.Schema, Name: o.Table, Snapshot: postgres.SnapshotNever, Keyless: true})
-		}
-		routing.Outboxes = append(routing.Outboxes, o)
-	}
+	routing := route.Config{Name: name, Registry: c.schemas, Outboxes: append([]route.Outbox{{Prefix: name, Topic: name}}, s.Outboxes...)}
 	inner, err := mapping.New(rows)
 	if err != nil {
 		t.Fatal(err)
@@ -83,17 +70,18 @@ func (c *Cluster) Capture(t testing.TB, s Source) *Capture {
 			t.Error(err)
 		}
 	})
-	if cp.conn, err = pgx.Connect(ctx, s.Postgres); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = within(cp.conn.Close) })
-	src, err := postgres.Open(ctx, source)
+	t.Cleanup(func() {
+		if err := within(from.close); err != nil {
+			t.Errorf("capture: %v", err)
+		}
+	})
+	src, err := from.open(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cp.sent.Producer = prod
 	p := pipeline.New(pipeline.Config{
-		Source: src, Mapper: mapper, Producer: &cp.sent, Checkpoints: &forgetful{}, OnError: pipeline.OnErrorStop, DeadLetters: prod.DeadLetters(),
+		Source: src, Mapper: mapper, Producer: &cp.sent, Checkpoints: &cp.saved, OnError: pipeline.OnErrorStop, DeadLetters: prod.DeadLetters(),
 		SaveInterval: time.Millisecond,
 	})
 	running, stop := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -101,9 +89,6 @@ func (c *Cluster) Capture(t testing.TB, s Source) *Capture {
 	t.Cleanup(func() {
 		stop()
 		if err := <-cp.result; err != nil {
-			t.Errorf("capture: %v", err)
-		}
-		if err := within(func(ctx context.Context) error { _, _, err := postgres.Drop(ctx, source); return err }); err != nil {
 			t.Errorf("capture: %v", err)
 		}
 	})
@@ -116,12 +101,10 @@ func (c *Capture) sync(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	c.marks++
-	mark := fmt.Sprint(c.marks)
-	if _, err := c.conn.Exec(ctx, `SELECT pg_logical_emit_message(true, $1, $2::text)`, c.prefix, mark); err != nil {
+	passed, err := c.origin.mark(ctx, c)
+	if err != nil {
 		t.Fatal(err)
 	}
-	passed := c.sent.await(c.prefix, mark)
 	select {
 	case <-passed:
 	case err := <-c.result:
@@ -130,15 +113,6 @@ func (c *Capture) sync(t testing.TB) {
 	case <-ctx.Done():
 		t.Fatalf("capture did not come to the end of the log within %s", patience)
 	}
-}
-
-// forgetful stores a position no longer than the process lives.
-type forgetful struct{ saved replication.Position }
-
-func (f *forgetful) Load(context.Context) (replication.Position, error) { return f.saved, nil }
-func (f *forgetful) Save(_ context.Context, p replication.Position) error {
-	f.saved = p
-	return nil
 }
 
 // recorder is a Producer that remembers what the broker has acknowledged, in the

@@ -13,7 +13,8 @@
 //	// … and look at the table users.
 //
 // The database is real: it is the application's own test database, which needs
-// wal_level=logical for Capture.
+// wal_level=logical for Capture, or, on MySQL and MariaDB, a binary log in row
+// format. An assertion takes a few milliseconds.
 package cdctest
 
 import (

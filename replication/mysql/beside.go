@@ -72,6 +72,16 @@ func (b *Beside) Close() { b.conn.end() }
 // committed before that end has been handed out and is safe. An empty position
 // has reached nothing.
 func Reached(p replication.Position, end, schema, table string) (bool, error) {
+	passed, err := Passed(p, end)
+	if err != nil || !passed {
+		return false, err
+	}
+	pos, err := parsePosition(p)
+	return err == nil && pos.tables[tableKey(schema, table)].state == markDone, err
+}
+
+// Passed reports whether a saved position is at or behind an end of the log.
+func Passed(p replication.Position, end string) (bool, error) {
 	if p == "" {
 		return false, nil
 	}
@@ -83,7 +93,7 @@ func Reached(p replication.Position, end, schema, table string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read the end of the log %q: %w", end, err)
 	}
-	return pos.tables[tableKey(schema, table)].state == markDone && pos.place.covers(&place), nil
+	return pos.place.covers(&place), nil
 }
 
 // QuoteName quotes an identifier.
