@@ -101,7 +101,7 @@ func TestPoison(t *testing.T) {
 					t.Fatal(err)
 				}
 				prod, err := producer.New(t.Context(), producer.Config{
-					Kafka: cluster.kafka(), OnError: producer.OnErrorStop, DeadLetterTopic: dead, MaxRecordBytes: 1 << 20, TooLarge: mapper.TooLarge,
+					Kafka: cluster.kafka(), OnError: producer.OnErrorStop, DeadLetterTopic: dead, MaxRecordBytes: 1 << 20, Unfit: mapper.Unfit,
 					Topics: producer.TopicConfig{Create: true, Partitions: 1, Extra: map[string]string{"max.message.bytes": "20000"}},
 				})
 				if err != nil {

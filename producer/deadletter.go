@@ -22,7 +22,7 @@ const (
 	HeaderTable = "cdc.table" // schema.name
 	HeaderKey   = "cdc.key"   // the row's key for people
 	// HeaderTopic is where the record should have gone. It is set when the
-	// letter is a whole record that was too large for its topic: key and value
+	// letter is a whole record that its topic does not take: key and value
 	// are then exactly what would have been published, so that it can be
 	// replayed by producing it again. Without this header the value is the JSON
 	// of a change that could not become a record.
@@ -32,7 +32,7 @@ const (
 // DeadLetters puts changes that cannot become records into a topic.
 //
 // It holds two kinds of letters, both whole: changes that could not be encoded,
-// as JSON (see Put), and records too large for their topic, as they are. The
+// as JSON (see Put), and records that their topic does not take, as they are. The
 // topic is created with max.message.bytes of 64 MiB and without retention; a
 // letter larger than the topic takes stops the pipeline.
 type DeadLetters struct{ p *Producer }

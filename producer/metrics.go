@@ -23,7 +23,7 @@ func newMetrics(reg prometheus.Registerer, b *buffer) (*metrics, error) {
 		}),
 	}
 	m.skipped = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "cdc_producer_skipped_total", Help: "Messages of an outbox that were too large for their topic and left out.",
+		Name: "cdc_producer_skipped_total", Help: "Messages of an outbox that their topic does not take and that were left out.",
 	})
 	buffered := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "cdc_producer_buffered_bytes", Help: "Memory of records handed over and not yet acknowledged.",

@@ -133,14 +133,17 @@ func (c *call) add(ctx context.Context, i int) error {
 	if m.Routing != nil {
 		place(k, m.Routing.Partition)
 	}
-	if size := recordBatchSize(k); size > c.topic.limit {
-		letter, err := c.tooLarge(ctx, m, k, size)
-		if err != nil {
-			c.slab = c.slab[:i]
-			return err
+	why, err := c.obstacle(ctx, k)
+	if err == nil && why != nil {
+		var letter *kgo.Record
+		if letter, err = c.unfit(ctx, m, k, why); err == nil {
+			c.instead(i, other{letter: letter, skip: letter == nil})
+			return nil
 		}
-		c.instead(i, other{letter: letter, skip: letter == nil})
-		return nil
+	}
+	if err != nil {
+		c.slab = c.slab[:i]
+		return err
 	}
 	last := &c.runs[len(c.runs)-1]
 	last.records++
@@ -207,13 +210,28 @@ func (c *call) everywhere(k *kgo.Record) {
 	}
 }
 
-// tooLarge returns the dead letter for k if that was chosen, nothing if it is to
-// be skipped, else why k cannot be published, as a *mapping.RowError.
-func (c *call) tooLarge(ctx context.Context, m *mapping.Record, k *kgo.Record, size int) (*kgo.Record, error) {
-	why := &tooLargeError{topic: c.topic.name, size: size, limit: c.topic.limit}
+// obstacle returns what keeps k out of its topic, nil for nothing.
+func (c *call) obstacle(ctx context.Context, k *kgo.Record) (why, err error) {
+	if size := recordBatchSize(k); size > c.topic.limit {
+		return &tooLargeError{topic: c.topic.name, size: size, limit: c.topic.limit}, nil
+	}
+	if k.Partition < c.topic.partitions.Load() {
+		return nil, nil
+	}
+	now, err := c.p.describe(ctx, c.topic.name) // it may have got more
+	if err != nil || int(k.Partition) < now.partitions {
+		return nil, err
+	}
+	return fmt.Errorf("partition %d is chosen, and topic %s has %d (0 to %d)", k.Partition, c.topic.name, now.partitions, now.partitions-1), nil
+}
+
+// unfit returns the dead letter for k, which its topic does not take, if that was
+// chosen, nothing if it is to be skipped, else why k cannot be published, as a
+// *mapping.RowError.
+func (c *call) unfit(ctx context.Context, m *mapping.Record, k *kgo.Record, why error) (*kgo.Record, error) {
 	rowErr := rowError(m, why)
-	if m.Routing != nil && c.p.conf.TooLarge != nil {
-		c.p.conf.TooLarge(m)
+	if m.Routing != nil && c.p.conf.Unfit != nil {
+		c.p.conf.Unfit(m)
 	}
 	onError := c.p.conf.OnError
 	if m.Routing != nil && m.Routing.OnError != "" {

@@ -47,12 +47,13 @@ type Config struct {
 	Linger time.Duration
 	// Topics says how topics come to be.
 	Topics TopicConfig
-	// OnError is what becomes of a record that is too large: OnErrorStop (the
+	// OnError is what becomes of a record that its topic does not take: OnErrorStop (the
 	// default) or OnErrorDeadLetter.
 	OnError string
-	// TooLarge is told of every message of an outbox that is too large for its
-	// topic, whatever becomes of it. It must not block. May be nil.
-	TooLarge func(m *mapping.Record)
+	// Unfit is told of every message of an outbox that its topic does not take (too
+	// large, or for a partition that there is none of), whatever becomes of it. It
+	// must not block. May be nil.
+	Unfit func(m *mapping.Record)
 	// DeadLetterTopic is needed for OnErrorDeadLetter. It is created with a
 	// larger max.message.bytes when Topics.Create is set.
 	DeadLetterTopic string

@@ -222,6 +222,44 @@ func TestTooLargeGoesToDeadLetters(t *testing.T) {
 	}
 }
 
+// TestPartitionThatIsNot chooses, as a message of an outbox may, a partition that
+// its topic does not have: the message is named, or goes where the outbox says.
+func TestPartitionThatIsNot(t *testing.T) {
+	for _, test := range []struct{ onError, put string }{{OnErrorStop, ""}, {OnErrorDeadLetter, "dead"}, {mapping.OnErrorSkip, ""}} {
+		topic, dead := servicetest.Name(t, "parts"), servicetest.Name(t, "dead")
+		unfit := 0
+		p := open(t, func(c *Config) {
+			c.Topics.Partitions, c.DeadLetterTopic = 2, dead
+			c.Unfit = func(*mapping.Record) { unfit++ }
+		})
+		dropTopics(t, p, topic, dead)
+		to := func(value string, partition int32) mapping.Record {
+			r := record(topic, "1", value)
+			r.Routing = &mapping.Routing{ID: []byte("m-" + value), Partition: mapping.PartitionNumber(partition), OnError: test.onError}
+			return r
+		}
+		err := produce(t, p, to("there", 1), to("beyond", 2))
+		row, isRow := errors.AsType[*mapping.RowError](err)
+		switch {
+		case test.onError != OnErrorStop && err != nil:
+			t.Errorf("%s: %v", test.onError, err)
+		case test.onError == OnErrorStop && (!isRow || row.Key != "id=m-beyond" || row.Err.Error() != "partition 2 is chosen, and topic "+topic+" has 2 (0 to 1)"):
+			t.Errorf("stop: %v", err)
+		}
+		if got := read(t, p.conf.Kafka.Brokers, topic, 1); string(got[0].Value) != "there" || got[0].Partition != 1 {
+			t.Errorf("%s: %s in partition %d", test.onError, got[0].Value, got[0].Partition)
+		}
+		if test.put != "" {
+			if got := read(t, p.conf.Kafka.Brokers, dead, 1)[0]; string(got.Value) != "beyond" {
+				t.Errorf("the letter is %s", got.Value)
+			}
+		}
+		if unfit != 1 {
+			t.Errorf("%s: Unfit was told of %d messages", test.onError, unfit)
+		}
+	}
+}
+
 func TestDeadLetterOfAChange(t *testing.T) {
 	dead := servicetest.Name(t, "dead")
 	p := open(t, func(c *Config) { c.OnError, c.DeadLetterTopic = OnErrorDeadLetter, dead })

@@ -59,7 +59,7 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 	}
 	topics = append(topics, route.Topics(s.Outbox)...)
 	if outbox, ok := mapper.(*route.Mapper); ok {
-		s.Producer.TooLarge = outbox.TooLarge
+		s.Producer.Unfit = outbox.Unfit
 	}
 	prod, err := producer.New(ctx, s.Producer)
 	if err != nil {

@@ -287,8 +287,8 @@ func (m *Mapper) change(ctx context.Context, p *plan, c *replication.Change, ind
 	}
 }
 
-// TooLarge counts a message that a topic does not take. Any goroutine may call it.
-func (m *Mapper) TooLarge(r *mapping.Record) {
+// Unfit counts a message that a topic does not take. Any goroutine may call it.
+func (m *Mapper) Unfit(r *mapping.Record) {
 	m.failed.WithLabelValues(r.Table.String(), r.Topic).Inc()
 }
 
