@@ -69,7 +69,7 @@ func TestFindMySQL(t *testing.T) {
 	folder := t.TempDir()
 	program := func(name, says string) string {
 		path := filepath.Join(folder, name)
-		if err := os.WriteFile(path, []byte("#!/bin/sh\necho '"+says+"'\n"), 0o700); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(path, []byte("#!/bin/sh\necho '"+says+"'\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		return path

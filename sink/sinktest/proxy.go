@@ -46,7 +46,7 @@ func NewProxy(t *testing.T, server string, sent, answered func([]byte) bool) *Pr
 
 func (p *Proxy) serve(c net.Conn, server string) {
 	defer c.Close()
-	s, err := net.Dial("tcp", server)
+	s, err := (&net.Dialer{}).DialContext(p.t.Context(), "tcp", server)
 	if err != nil {
 		return
 	}

@@ -13,6 +13,7 @@ import (
 // Fenced applies a batch again, and others that do not begin where it ended:
 // none of them is written. The target may make tables.
 func Fenced(t *testing.T, tg *Target) {
+	t.Helper()
 	s := Shape(ID(), Note())
 	b := tg.Batch(s, Row(Num(1), Str("a")))
 	tg.Must(tg.Writer.Apply(t.Context(), "g", b))
@@ -46,6 +47,7 @@ func Fenced(t *testing.T, tg *Target) {
 // LostCommit loses the answers to two of three commits of w, which writes
 // through p into tg's database: each batch is written once.
 func LostCommit(t *testing.T, tg *Target, p *Proxy, w sink.Writer) {
+	t.Helper()
 	keyless := &sink.Shape{Topic: "public.t", Table: "log", Fields: []sink.Field{Note()}} // an insert done twice would show
 	for i := range 3 {
 		p.Armed.Store(i%2 == 0)
@@ -64,6 +66,7 @@ func LostCommit(t *testing.T, tg *Target, p *Proxy, w sink.Writer) {
 // EverySize writes, overwrites and deletes n rows at a time, long by so many
 // bytes. The target may make tables.
 func EverySize(t *testing.T, tg *Target, n, long int) {
+	t.Helper()
 	s := Shape(ID(), Note())
 	rows := func(mark string, f func(*sink.Row)) (out []sink.Row) {
 		for i := range n {
