@@ -108,6 +108,8 @@ type mapper struct {
 	bad  map[int64]bool
 	fail error // of every Map
 	wait bool  // Map waits for ctx's end, as for a registry that is down
+	// outbox makes messages of an outbox.
+	outbox bool
 }
 
 var errBad = errors.New("bad row")
@@ -125,7 +127,11 @@ func (m *mapper) Map(ctx context.Context, b *replication.Batch, out *mapping.Rec
 		start := len(out.Buf)
 		out.Buf = strconv.AppendInt(out.Buf, id, 10)
 		v := out.Buf[start:len(out.Buf):len(out.Buf)]
-		out.List = append(out.List, mapping.Record{Topic: "t", Key: v, Value: v, Time: c.Tx.CommitTime, Op: c.Op, Table: c.Table})
+		r := mapping.Record{Topic: "t", Key: v, Value: v, Time: c.Tx.CommitTime, Op: c.Op, Table: c.Table}
+		if m.outbox { // with a time of their own, which says nothing of their age
+			r.Time, r.Routing = 1, &mapping.Routing{Commit: c.Tx.CommitTime}
+		}
+		out.List = append(out.List, r)
 	}
 	return m.fail
 }

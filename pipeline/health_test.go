@@ -171,6 +171,36 @@ cdc_capture_rows_total{op="read",table="public.items",topic="t"} 1
 	})
 }
 
+// TestOutboxMetrics: the age is that of the oldest message that no broker has
+// acknowledged, whatever came after it.
+func TestOutboxMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := prometheus.NewPedanticRegistry()
+		ago := func(d time.Duration) int64 { return time.Now().Add(-d).UnixMicro() }
+		r := start(t, []*replication.Batch{batch("1", ago(7*time.Second), 10, 11), batch("2", ago(3*time.Second), 12), batch("3", ago(time.Second), 13)}, func(r *rig, c *Config) {
+			c.Registerer = reg
+			r.mapper.outbox = true
+		})
+		synctest.Wait()
+		time.Sleep(2 * time.Second)
+		look := func(when, want string) {
+			t.Helper()
+			synctest.Wait()
+			equal(t, when, gather(t, reg, "cdc_outbox_oldest_unpublished_seconds", "cdc_outbox_published_total"), want)
+		}
+		look("all in flight", "cdc_outbox_oldest_unpublished_seconds 9\n")
+		r.prod.settle(1, nil) // the second before the first
+		look("the first in flight", "cdc_outbox_oldest_unpublished_seconds 9\ncdc_outbox_published_total{topic=\"t\"} 1\n")
+		r.prod.settle(0, nil)
+		look("the last in flight", "cdc_outbox_oldest_unpublished_seconds 3\ncdc_outbox_published_total{topic=\"t\"} 3\n")
+		r.prod.settle(0, nil)
+		look("none in flight", "cdc_outbox_oldest_unpublished_seconds 0\ncdc_outbox_published_total{topic=\"t\"} 4\n")
+		if err := r.end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestRegisterTwice: a second pipeline on the same registry is an error, not a
 // panic.
 func TestRegisterTwice(t *testing.T) {
