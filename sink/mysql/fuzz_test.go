@@ -68,7 +68,7 @@ func FuzzLiterals(f *testing.F) {
 				continue
 			}
 			switch c {
-			case classInteger, classDecimal, classFloat:
+			case classInteger, classYear, classDecimal, classFloat:
 				for _, b := range bytes.TrimSuffix(lit, []byte("e0")) {
 					if (b < '0' || b > '9') && b != '-' && b != '.' {
 						t.Fatalf("%q became %s", s, lit)

@@ -23,16 +23,18 @@ import (
 // All append to dst and allocate nothing but dst's growth, unless they fail.
 
 var (
-	errUTF8     = errors.New("the text is not UTF-8")
-	errNaN      = errors.New("there is no NaN and no infinity in MySQL")
-	errFinite   = errors.New("there is no infinity in MySQL")
-	errNumber   = errors.New("the text is not a number")
-	errBytes    = errors.New("bytes have no place in a column of text")
-	errYear     = errors.New("only the years 0001 to 9999 fit")
-	errMidnight = errors.New("the column has no time of day, and the value has one")
-	errMisfit   = errors.New("the column's type cannot hold such a value")
-	errSpaces   = errors.New("the key ends with a space, and the column's collation does not tell it from the one without")
-	errNull     = errors.New("NULL in a column that is NOT NULL")
+	errUTF8   = errors.New("the text is not UTF-8")
+	errNaN    = errors.New("there is no NaN and no infinity in MySQL")
+	errFinite = errors.New("there is no infinity in MySQL")
+	errNumber = errors.New("the text is not a number")
+	errBytes  = errors.New("bytes have no place in a column of text")
+	errYear   = errors.New("only the years 0001 to 9999 fit")
+	// The server makes 2026 of 26.
+	errYearDigits = errors.New("a year has four digits, or is 0")
+	errMidnight   = errors.New("the column has no time of day, and the value has one")
+	errMisfit     = errors.New("the column's type cannot hold such a value")
+	errSpaces     = errors.New("the key ends with a space, and the column's collation does not tell it from the one without")
+	errNull       = errors.New("NULL in a column that is NOT NULL")
 )
 
 // appendLiteral appends v as a literal for the column, or says why the column
@@ -47,6 +49,13 @@ func (c *column) appendLiteral(dst []byte, v replication.Value) ([]byte, error) 
 	switch c.class {
 	case classInteger, classDecimal, classFloat:
 		return c.appendNumber(dst, v)
+	case classYear:
+		start := len(dst)
+		dst, err := c.appendNumber(dst, v)
+		if n := dst[start:]; err == nil && string(n) != "0" && (len(n) != 4 || n[0] == '0' || !digits(n)) {
+			err = errYearDigits
+		}
+		return dst, err
 	case classBit:
 		return c.appendBits(dst, v)
 	case classText, classEnum, classOther:
@@ -273,7 +282,7 @@ func (c *column) appendVector(dst []byte, elems []replication.Value) ([]byte, er
 func (c *column) appendClock(dst []byte, v replication.Value) ([]byte, error) {
 	n := v.Int()
 	switch v.Kind() {
-	case replication.KindString: // the server reads it: a year, times beyond a day
+	case replication.KindString: // times beyond a day, dates that there are not
 		if !utf8.Valid(v.Bytes()) {
 			return dst, errUTF8
 		}
@@ -335,12 +344,63 @@ func (c *column) keeps(n int64) error {
 	return nil
 }
 
-// keepsText is keeps for a text with a fraction at its end.
+// keepsText reports whether a column keeps a text as the date or time that it is.
+// The server is generous: it drops the time of day from a date's text and the day
+// from a time's, takes 10:11:12 for a day of 2010, and some drop a zone. So only
+// the forms go through that servers themselves print, and whether there is such a
+// day is for the server to say:
+//
+//	year-month-day
+//	year-month-day hour:minute:second[.fraction]
+//	[-]hours:minute:second[.fraction]
 func (c *column) keepsText(b []byte) error {
-	if _, frac, ok := bytes.Cut(b, []byte{'.'}); ok && digits(frac) && len(bytes.TrimRight(frac, "0")) > c.scale {
+	rest, day := cutNumbers(b, '-', 4, 2, 2)
+	if c.class == classTime {
+		rest, day = bytes.TrimPrefix(b, []byte{'-'}), false
+	}
+	if day && len(rest) == 0 {
+		return nil
+	}
+	if c.class != classTime {
+		if !day || rest[0] != ' ' {
+			return errMisfit
+		}
+		rest = rest[1:]
+	}
+	hours := 2
+	if c.class == classTime {
+		hours = max(2, bytes.IndexByte(rest, ':'))
+	}
+	clock := rest
+	rest, ok := cutNumbers(rest, ':', hours, 2, 2)
+	frac, pointed := bytes.CutPrefix(rest, []byte{'.'})
+	switch {
+	case !ok || hours > 3 || !pointed && len(rest) > 0 || pointed && (len(frac) == 0 || len(frac) > 6 || !digits(frac)):
+		return errMisfit
+	case c.class == classDate && len(bytes.Trim(clock, "0:.")) > 0:
+		return errMidnight
+	case c.class != classDate && len(bytes.TrimRight(frac, "0")) > c.scale:
 		return fmt.Errorf("the column %s has too few digits for the fraction of the second", c.typ)
 	}
 	return nil
+}
+
+// cutNumbers cuts three numbers of so many digits, with a separator between
+// them, off the front of a text.
+func cutNumbers(b []byte, separator byte, lengths ...int) (rest []byte, ok bool) {
+	for i, n := range lengths {
+		if i > 0 {
+			if len(b) == 0 || b[0] != separator {
+				return b, false
+			}
+			b = b[1:]
+		}
+		if len(b) < n || !digits(b[:n]) {
+			return b, false
+		}
+		b = b[n:]
+	}
+	return b, true
 }
 
 // The days of 0001-01-01 and 9999-12-31.
@@ -379,6 +439,11 @@ func (c *column) appendJSON(dst []byte, v replication.Value) ([]byte, error) {
 		dst = append(dst, '\'')
 		start := len(dst)
 		dst = appendPlain(dst, v, c.bits)
+		if c.rounds {
+			if err := exactJSON(dst[start:], true); err != nil {
+				return dst, err
+			}
+		}
 		return append(apply.EscapeTail(dst, start, &special), '\''), nil
 	case replication.KindBool, replication.KindInt, replication.KindUint, replication.KindDecimal, replication.KindFloat:
 		dst = append(dst, '\'')

@@ -13,7 +13,8 @@ type class uint8
 
 const (
 	classOther   class = iota // the server reads the text
-	classInteger              // tinyint … bigint, year
+	classInteger              // tinyint … bigint
+	classYear
 	classDecimal
 	classFloat  // float, double
 	classBit    // bit(n)
@@ -29,7 +30,7 @@ const (
 )
 
 var classes = map[string]class{
-	"tinyint": classInteger, "smallint": classInteger, "mediumint": classInteger, "int": classInteger, "bigint": classInteger, "year": classInteger,
+	"tinyint": classInteger, "smallint": classInteger, "mediumint": classInteger, "int": classInteger, "bigint": classInteger, "year": classYear,
 	"decimal": classDecimal, "float": classFloat, "double": classFloat, "bit": classBit,
 	"char": classText, "varchar": classText, "tinytext": classText, "text": classText, "mediumtext": classText, "longtext": classText,
 	"enum": classEnum, "set": classEnum,
@@ -116,6 +117,8 @@ func newColumn(i int, f *sink.Field, d *described) column {
 		c.limit, c.inBytes, c.fixed = d.length, true, d.dataType == "binary"
 	case classInteger, classBit:
 		c.whole = 20
+	case classYear:
+		c.whole = 4
 	case classDecimal:
 		c.whole, c.scale = d.precision-d.scale, d.scale
 	case classTime, classStamp:
@@ -123,9 +126,6 @@ func newColumn(i int, f *sink.Field, d *described) column {
 	case classEnum:
 		c.labels, c.set = parseLabels(d.typ), d.dataType == "set"
 	default: // nothing more to know
-	}
-	if d.dataType == "year" {
-		c.whole = 4
 	}
 	return c
 }

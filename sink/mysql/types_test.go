@@ -60,6 +60,9 @@ func cells() []literal {
 		{"year", kInt, 16, num(2155), "2155"},
 		{"year", kInt, 16, num(2156), ""},
 		{"year", kInt, 16, num(0), "0"},
+		{"year", kInt, 16, num(26), ""}, // to the server: 2026
+		{"year", kInt, 16, num(-1), ""},
+		{"year", kInt, 64, num(10000), ""},
 		{"bit(8)", kUint, 8, replication.UintValue(5), "b'00000101'"},
 		{"bit(4)", kUint, 8, replication.UintValue(16), ""},
 		{"bit(64)", kDec, 0, bytesOf(kDec, "18446744073709551615"), "18446744073709551615"},
@@ -181,6 +184,42 @@ func cells() []literal {
 		{"int", kStr, 0, str("abc"), ""},
 		{"int", kArray, 32, list(num(1)), ""},
 		{"date", kStr, 0, str("2020-02-30"), ""},
+		{"date", kStr, 0, str("2020-02-29"), "DATE'2020-02-29'"},
+		{"date", kStr, 0, str("2020-02-29 00:00:00.000000"), "DATE'2020-02-29'"},
+		{"date", kStr, 0, str("2020-02-29 00:00:01"), ""}, // to the server: the day
+		{"date", kStr, 0, str("2020-02-29 00:00:00.000001"), ""},
+		{"date", kStr, 0, str("10:11:12"), ""}, // to the server: in 2010
+		{"date", kStr, 0, str("20200229"), ""},
+		{"date", kStr, 0, str("2020-02-29T00:00:00Z"), ""},
+		{"date", kStr, 0, str("2020-02-29 and more"), ""},
+		{"date", kStr, 0, str("2020-2-29"), ""},
+		{"date", kStr, 0, str("0001-12-31 BC"), ""},
+		{"date", kStr, 0, str(""), ""},
+		{"datetime(6)", kStr, 0, str("2020-02-29"), "TIMESTAMP'2020-02-29 00:00:00'"},
+		{"datetime(6)", kStr, 0, str("2020-02-29 12:34:56.789012"), "TIMESTAMP'2020-02-29 12:34:56.789012'"},
+		{"datetime(6)", kStr, 0, str("2020-02-29 12:34:56.7890120"), ""},
+		{"datetime(3)", kStr, 0, str("2020-02-29 12:34:56.789000"), "TIMESTAMP'2020-02-29 12:34:56.789'"},
+		{"datetime(3)", kStr, 0, str("2020-02-29 12:34:56.789012"), ""},
+		{"datetime", kStr, 0, str("2020-02-29 12:34:56+02"), ""}, // to some servers: without the zone
+		{"datetime", kStr, 0, str("2020-02-29 12:34:56+02:00"), ""},
+		{"datetime", kStr, 0, str("12:34:56"), ""},
+		{"datetime", kStr, 0, str("10:11:12"), ""},
+		{"datetime", kStr, 0, str("2020-02-29 12:34"), ""},
+		{"datetime", kStr, 0, str("2020-02-29 12:34:56."), ""},
+		{"datetime", kStr, 0, str("2020-02-29  12:34:56"), ""},
+		{"timestamp(6) NULL", kStr, 0, str("2020-02-29 12:34:56.5"), "TIMESTAMP'2020-02-29 12:34:56.5'"},
+		{"time(6)", kStr, 0, str("2020-02-29 12:34:56"), ""}, // to the server: the time
+		{"time(6)", kStr, 0, str("12:34:56.5"), "TIME'12:34:56.5'"},
+		{"time(6)", kStr, 0, str("838:59:59"), "TIME'838:59:59'"},
+		{"time(6)", kStr, 0, str("839:00:00"), ""},
+		{"time", kStr, 0, str("12"), ""}, // to the server: seconds
+		{"time", kStr, 0, str("12:34"), ""},
+		{"time", kStr, 0, str("1 12:34:56"), ""}, // to the server: a day more
+		{"time", kStr, 0, str("12:34:56-07"), ""},
+		{"year", kStr, 0, str("26"), ""},
+		{"year", kStr, 0, str("0026"), ""},
+		{"year", kStr, 0, str("26.0"), ""},
+		{"year", kStr, 0, str("2026"), "2026"},
 		{"date", kInt, 32, num(20200101), ""},
 		{"point", kBytes, 0, bytesOf(kBytes, "\x00\x00\x00\x00\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00\x00\x00\x00\x40"), "point(1, 2)"},
 	}
@@ -201,6 +240,11 @@ func TestTypes(t *testing.T) {
 			all = append(all, literal{"json", kJSON, 0, bytesOf(kJSON, `{"a":0.12345678901234567890}`), ""},
 				literal{"json", kJSON, 0, bytesOf(kJSON, `[18446744073709551616]`), ""})
 		}
+		small := literal{"json", kArray, 32, list(replication.FloatValue(float64(float32(1e-45)))), "'[1e-45]'"}
+		if version == services.MySQL80 { // which reads it as 1.0000000000000001e-45
+			small.sql = ""
+		}
+		all = append(all, small)
 		for i, c := range all {
 			name := fmt.Sprintf("t%d", i)
 			tg.exec("CREATE TABLE " + name + " (id bigint PRIMARY KEY, v " + c.typ + ")")
@@ -304,6 +348,8 @@ func TestNewColumns(t *testing.T) {
 			{col(kUUID, 0, 0, 0, 0, "uuid"), "char(36)"},
 			{col(kJSON, 0, 0, 0, 0, "jsonb"), json},
 			{col(kArray, 32, 0, 0, kInt, "integer[]"), json},
+			{col(kArray, 32, 0, 0, kFloat, "vector"), map[bool]string{true: "vector(16383)", false: json}[version == services.MySQL9]},
+			{col(kArray, 32, 0, 0, kFloat, "vector(3)"), map[bool]string{true: "vector(3)", false: json}[version == services.MySQL9 || version == services.MariaDB118]},
 		}
 		s := shape(id())
 		for i, c := range cases {
