@@ -29,6 +29,7 @@ type world struct {
 	brokers        []string
 	registry       string
 	dir            string
+	sink           []string // further lines of the sink's entry in the configuration
 }
 
 func newWorld(t *testing.T) *world {
@@ -74,6 +75,9 @@ func (w *world) config(t *testing.T, tables []string, more string) string {
 	for _, table := range tables {
 		name, _, _ := strings.Cut(table, "\n")
 		fmt.Fprintf(&b, "      - %s\n", w.topic(name))
+	}
+	for _, line := range w.sink {
+		fmt.Fprintf(&b, "    %s\n", line)
 	}
 	fmt.Fprintf(&b, "admin:\n  listen: 127.0.0.1:%d\n", freePort(t))
 	b.WriteString(more)
