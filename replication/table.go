@@ -66,7 +66,8 @@ type Column struct {
 	Default string
 	// ID stays the same when the column or its table is renamed, and no other
 	// column of the source ever has it; "" is not known. What is before its dot is
-	// the table's.
+	// the table's. Where a source knows tables by their names only (MySQL), it is
+	// made of that.
 	ID string
 	// HasMissing says that Missing, as the source prints values of the type, is
 	// what rows have that were there before the column was added: the default of

@@ -148,9 +148,11 @@ func (r *reader) follow(d *definition) {
 			if name == "" {
 				break
 			}
-			if table, _ := r.knows(schema, name); table != "" {
-				delete(h, table)
+			table, captured := r.knows(schema, name)
+			if captured && table != "" {
+				r.cfg.Logger.Warn("a captured table was dropped; one made anew under its name is captured from then on", "table", schema+"."+name)
 			}
+			delete(h, table)
 		}
 	default:
 		if a, ok := parseAlter(d.tokens, d.database); ok {

@@ -83,10 +83,6 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 		if err := r.truncate(ctx, schema, name); err != nil {
 			return err
 		}
-	case dropStatement:
-		if t := r.configured(schema, name); t != nil {
-			r.cfg.Logger.Warn("a captured table was dropped; one made anew under its name is captured from then on", "table", t.String())
-		}
 	case dropRowsStatement:
 		if err := r.rowsGone(schema, name, string(text)); err != nil {
 			return err
@@ -109,7 +105,7 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 		if err != nil {
 			return err
 		}
-	case xaStatement, otherStatement:
+	case xaStatement, dropStatement, otherStatement:
 	}
 	if kind >= dropStatement || kind == otherStatement {
 		// The bytes of its table map may be the same and mean something else.
