@@ -205,7 +205,7 @@ func (w *world) transactionsAgree(t *testing.T, last string, p *process) {
 			if !ok {
 				continue
 			}
-			what := fmt.Sprint(r.Topic, r.Key, place["data_collection_order"], v["op"])
+			what := fmt.Sprint(r.Topic, string(r.Key), place["data_collection_order"], v["op"])
 			n := number{place["id"], place["total_order"]}
 			if rows[n] != "" && rows[n] != what {
 				t.Fatalf("event %v of transaction %v is %s and %s", n.total, n.id, rows[n], what)

@@ -77,11 +77,10 @@ func (x *transactions) begin(ctx context.Context, registry SchemaRegistry, out *
 	if len(x.open.ID) == 0 || !bytes.Equal(x.commit, tx.Commit) {
 		x.end(out)
 		x.commit = append(x.commit[:0], tx.Commit...)
-		// As Debezium names it; the position is the commit's, for all that is said of it.
-		id := append(append(x.open.ID[:0], tx.ID...), ':')
-		x.open.ID, x.open.Time = strconv.AppendInt(id, e.LSN, 10), tx.CommitTime
-		if x.binlog {
-			x.open.ID = append(id[:0], tx.ID...)
+		x.open.ID, x.open.Time = append(x.open.ID[:0], tx.ID...), tx.CommitTime
+		if !x.binlog {
+			// As Debezium names it; the position is the commit's, for all that is said of it.
+			x.open.ID = strconv.AppendInt(append(x.open.ID, ':'), e.LSN, 10)
 		}
 	}
 	e.Place.ID = x.open.ID

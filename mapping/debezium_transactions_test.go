@@ -1,6 +1,7 @@
 package mapping_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -122,7 +123,7 @@ func TestDebeziumTransactions(t *testing.T) {
 		var out mapping.Records
 		err := m.Map(t.Context(), &b, &out)
 		got = append(got, tell(t, r, &out)...)
-		row, ok := err.(*mapping.RowError)
+		row, ok := errors.AsType[*mapping.RowError](err)
 		if !ok {
 			t.Fatal(err)
 		}
@@ -204,9 +205,15 @@ func TestDebeziumMessages(t *testing.T) {
 		}
 	}
 	wantMessages := []any{
-		"p", map[string]any{"prefix": "p", "content": []byte("content")}, nil, int64(10), "prefix='p'",
-		"", map[string]any{"prefix": "", "content": []byte{}}, nil, int64(0), "prefix=''",
-		"p", map[string]any{"prefix": "p", "content": []byte("\xff")}, nil, int64(10), "prefix='p'",
+		"p",
+		map[string]any{"prefix": "p", "content": []byte("content")},
+		nil, int64(10), "prefix='p'",
+		"",
+		map[string]any{"prefix": "", "content": []byte{}},
+		nil, int64(0), "prefix=''",
+		"p",
+		map[string]any{"prefix": "p", "content": []byte("\xff")},
+		nil, int64(10), "prefix='p'",
 	}
 	if d := cmp.Diff(wantMessages, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)

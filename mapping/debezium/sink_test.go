@@ -10,7 +10,7 @@ import (
 // TestSinkReadsTypes: what is written of a value is read as that value.
 func TestSinkReadsTypes(t *testing.T) {
 	text := func(s string) replication.Value { return replication.StringValue(replication.KindString, s) }
-	at := func(k replication.Kind, n int64) replication.Value { return replication.NumValue(k, n) }
+	at := replication.NumValue
 	const leap = 1_709_201_472_123_456
 	for _, c := range []struct {
 		typ   string

@@ -48,8 +48,11 @@ func BoundarySchemas() (key, value string) {
 	k := &schema{typ: "record", name: space + "TransactionMetadataKey", version: 1, fields: []field{{"id", text}}}
 	collection := &schema{typ: "record", name: "event.collection", version: 1, fields: []field{{"data_collection", text}, {"event_count", long}}}
 	v := &schema{typ: "record", name: space + "TransactionMetadataValue", version: 1, fields: []field{
-		{"status", text}, {"id", text}, {"event_count", orNull(long)},
-		{"data_collections", orNull(&schema{typ: "array", items: orNull(collection)})}, {"ts_ms", long},
+		{"status", text},
+		{"id", text},
+		{"event_count", orNull(long)},
+		{"data_collections", orNull(&schema{typ: "array", items: orNull(collection)})},
+		{"ts_ms", long},
 	}}
 	return k.String(), v.String()
 }
