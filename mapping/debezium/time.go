@@ -54,37 +54,19 @@ func appendDay(dst []byte, days int64) []byte {
 	case year > 9999:
 		dst = append(dst, '+')
 	}
-	dst = appendPadded(dst, year, 4)
-	dst = appendPadded(append(dst, '-'), month, 2)
-	return appendPadded(append(dst, '-'), day, 2)
+	return civil.AppendDate(dst, year, 4, month, day)
 }
 
 func appendClock(dst []byte, us int64, digits int) []byte {
-	seconds := us / second
-	dst = appendPadded(dst, seconds/3600, 2)
-	dst = appendPadded(append(dst, ':'), seconds/60%60, 2)
-	dst = appendPadded(append(dst, ':'), seconds%60, 2)
-	fraction := us % second
-	if digits == 0 || digits < 0 && fraction == 0 {
+	if digits < 0 {
+		return civil.AppendClock(dst, us)
+	}
+	dst = civil.AppendClock(dst, us-us%second)
+	if digits == 0 {
 		return dst
 	}
-	dst = appendPadded(append(dst, '.'), fraction, 6)
-	if digits > 0 {
-		return dst[:len(dst)-6+min(digits, 6)]
-	}
-	for dst[len(dst)-1] == '0' {
-		dst = dst[:len(dst)-1]
-	}
-	return dst
-}
-
-func appendPadded(dst []byte, n int64, width int) []byte {
-	var buf [20]byte
-	digits := strconv.AppendInt(buf[:0], n, 10)
-	for range width - len(digits) {
-		dst = append(dst, '0')
-	}
-	return append(dst, digits...)
+	dst = civil.AppendPadded(append(dst, '.'), us%second, 6)
+	return dst[:len(dst)-6+min(digits, 6)]
 }
 
 // appendZonedTime turns timetz's text, 10:11:12.12+02[:30[:15]], into UTC:
@@ -218,7 +200,7 @@ func appendISOInterval(dst, text []byte) ([]byte, error) {
 	}
 	dst = strconv.AppendInt(dst, us/second, 10)
 	if fraction := us % second; fraction != 0 {
-		dst = appendPadded(append(dst, '.'), fraction, 6)
+		dst = civil.AppendPadded(append(dst, '.'), fraction, 6)
 		for dst[len(dst)-1] == '0' {
 			dst = dst[:len(dst)-1]
 		}
