@@ -215,9 +215,11 @@ func TestServerSettings(t *testing.T) {
 			exec("CREATE TABLE t (id INT PRIMARY KEY, a INT)", "CREATE TABLE n (a INT, b INT)")
 			_, err := Open(t.Context(), cfg)
 			wantRefusal(t, err, "binlog_row_metadata is MINIMAL", "SET GLOBAL binlog_row_metadata = FULL")
+			wantFinding(t, Check(t.Context(), cfg), "binlog_row_metadata is MINIMAL", "SET GLOBAL binlog_row_metadata = FULL")
 			exec("SET GLOBAL binlog_row_metadata = FULL", "SET GLOBAL binlog_format = STATEMENT")
 			_, err = Open(t.Context(), cfg)
 			wantRefusal(t, err, "binlog_format is STATEMENT", "SET GLOBAL binlog_format = ROW")
+			wantFinding(t, Check(t.Context(), cfg), "binlog_format is STATEMENT", "SET GLOBAL binlog_format = ROW")
 			exec("SET GLOBAL binlog_format = ROW")
 			keyed := cfg
 			keyed.Tables = []TableConfig{{Schema: "app", Name: "t", Key: []string{"a"}}}
@@ -233,7 +235,19 @@ func TestServerSettings(t *testing.T) {
 			wantRows(t, r.take(1), "insert t  > 1 1")
 			exec("SET GLOBAL binlog_row_metadata = MINIMAL", "INSERT INTO t VALUES (2, 2)")
 			wantRefusal(t, r.fails(), "without its column names", "SET GLOBAL binlog_row_metadata = FULL")
-			exec("SET GLOBAL binlog_row_metadata = FULL", "SET GLOBAL server_id = "+fmt.Sprint(ServerID("same")))
+			// The settings are looked at again at each connection: it may be to another
+			// host.
+			exec("SET GLOBAL binlog_row_metadata = FULL")
+			cfg.Name += "2"
+			r = openSource(t, changesOnly(cfg))
+			exec("INSERT INTO t VALUES (3, 3)")
+			wantRows(t, r.take(1), "insert t  > 3 3")
+			r.s.stream.mu.Lock()
+			connection := r.s.stream.conn.GetConnectionID()
+			r.s.stream.mu.Unlock()
+			exec("SET GLOBAL binlog_format = STATEMENT", fmt.Sprintf("KILL %d", connection))
+			wantRefusal(t, r.fails(), "binlog_format is STATEMENT", "SET GLOBAL binlog_format = ROW")
+			exec("SET GLOBAL binlog_format = ROW", "SET GLOBAL server_id = "+fmt.Sprint(ServerID("same")))
 			cfg.Name = "same"
 			_, err = Open(t.Context(), cfg)
 			wantRefusal(t, err, "the server itself has the server id", "server_id in the configuration")
@@ -341,4 +355,15 @@ func (r *reading) first() replication.Position {
 		b.Release()
 	}
 	return r.pos
+}
+
+// wantFinding checks that one of the errors found says both.
+func wantFinding(t *testing.T, found []replication.Finding, problem, remedy string) {
+	t.Helper()
+	for _, f := range found {
+		if f.Level == replication.LevelError && strings.Contains(f.Problem, problem) && strings.Contains(f.Remedy, remedy) {
+			return
+		}
+	}
+	t.Errorf("no finding says %q and %q: %v", problem, remedy, found)
 }
