@@ -53,6 +53,7 @@ type MySQLSource struct {
 	ServerID  int // 0 is one made of the connector's name
 	ZeroDates string
 	OnPurged  string
+	StartAt   string
 	IDWait    time.Duration
 	// OnDropPartition and OnRename are refuse or warn.
 	OnDropPartition string

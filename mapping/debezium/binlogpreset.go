@@ -19,12 +19,10 @@ func binlogPreset(o *Options, c replication.Column, s *step, sch *schema) (strin
 		if moment := strings.HasPrefix(d, "current_timestamp") || strings.HasPrefix(d, "now("); !moment {
 			return "", false
 		}
-		switch s.kind {
-		case replication.KindTimestamp, replication.KindTimestampTZ:
+		if s.kind == replication.KindTimestamp || s.kind == replication.KindTimestampTZ && c.NotNull {
 			return asJSON(sch, binlogZero(s, sch)), true
-		default: // no other type has it
-			return "", false
 		}
+		return "", false
 	}
 	v, ok := binlogLiteral(c, text)
 	if !ok || o.mariadb && c.Kind == replication.KindBytes {

@@ -132,6 +132,9 @@ type Config struct {
 	OnPurged        OnPurged
 	OnRename        OnRename
 	OnDropPartition OnDropPartition
+	// StartAt is where the log is read from when From is "": see startAt. "" is the
+	// end of the log, or where the snapshot stands.
+	StartAt string
 	// Describe asks for what the other records do not need: where in the log a
 	// change stands, and the columns' defaults, as the catalog has them.
 	Describe   bool
@@ -145,6 +148,7 @@ type Config struct {
 	Progress func(Progress)
 
 	address *address // of URL, set by complete
+	begins  bool     // From is StartAt
 }
 
 // Progress is how far the snapshot of one table has come.
@@ -196,6 +200,12 @@ func (c Config) complete() (Config, error) {
 		return c, err
 	}
 	var err error
+	if c.From == "" && c.StartAt != "" {
+		if c.From, err = startAt(c.Flavor, c.StartAt); err != nil {
+			return c, err
+		}
+		c.begins = true
+	}
 	if c.address, err = parseURL(c.URL.Reveal(), c.TLS); err != nil {
 		return c, refuse("the url of the "+string(c.Flavor)+" source cannot be used",
 			"give a URL like "+string(c.Flavor)+"://user:password@host:3306/?tls=true", err)

@@ -354,7 +354,7 @@ func (s *Source) setUp(ctx context.Context) (*start, error) {
 	s.shapes.restore(columns)
 	if len(pending) == 0 {
 		if from != nil {
-			return &start{pos: position{place: from.place, tables: s.configured(from), columns: columns}}, nil
+			return &start{pos: position{place: from.place, tables: s.configured(from), columns: columns}, announce: s.cfg.begins}, nil
 		}
 		unknown, err := s.cfg.awaitPrepared(ctx, s.session)
 		if err != nil {
