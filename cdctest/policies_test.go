@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -114,7 +115,7 @@ func TestPoison(t *testing.T) {
 				ctx, stop := context.WithCancel(t.Context())
 				result := make(chan error, 1)
 				go func() { result <- p.Run(ctx) }()
-				for deadline := time.Now().Add(patience); policy != mapping.OnErrorStop && !src.done() && len(result) == 0; time.Sleep(time.Millisecond) {
+				for deadline := time.Now().Add(patience); policy != mapping.OnErrorStop && !src.done() && len(result) == 0; runtime.Gosched() {
 					if time.Now().After(deadline) {
 						t.Fatal("the batch is not acknowledged")
 					}

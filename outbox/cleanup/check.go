@@ -20,7 +20,7 @@ func Check(ctx context.Context, cfg Config) []replication.Finding {
 	if err != nil {
 		return []replication.Finding{finding("outbox clean-up", err)}
 	}
-	defer store.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is open
+	defer store.Close(context.WithoutCancel(ctx))
 	for _, t := range cfg.Tables {
 		list = append(list, finding("outbox "+t.String(), store.Check(ctx, t)))
 	}

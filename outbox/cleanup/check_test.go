@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -63,7 +64,7 @@ func TestPostgresCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close(t.Context()) //nolint:errcheck // at the end
+	defer store.Close(t.Context())
 	rows, _, err := store.Find(t.Context(), o, 10)
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +119,7 @@ func TestMySQLCheck(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer store.Close(t.Context()) //nolint:errcheck // at the end
+			defer store.Close(t.Context())
 			p := find(t, store, table)
 			if p == nil {
 				t.Fatal("there is no partition to drop")
@@ -177,7 +178,7 @@ func TestProblems(t *testing.T) {
 	defer func() { stop(); <-done }()
 	until := func(want int) []string {
 		t.Helper()
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); ; runtime.Gosched() {
 			if list := c.Problems(); len(list) == want {
 				return list
 			} else if time.Now().After(deadline) {
