@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strings"
+
+	"cdc/internal/tlsfiles"
 )
 
 // address is a parsed URL.
@@ -110,22 +111,8 @@ func (a *address) secure(t *TLS) error {
 	default:
 		return fmt.Errorf("tls=%s does not exist; choose preferred, false, skip-verify, verify-ca or true", a.tlsMode)
 	}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return fmt.Errorf("read ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("%s holds no certificate", t.CAFile)
-		}
-	}
-	if t.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return fmt.Errorf("read the client's certificate: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	if err := tlsfiles.Add(c, t.CAFile, t.CertFile, t.KeyFile); err != nil {
+		return err
 	}
 	a.tls = c
 	return nil

@@ -2,17 +2,16 @@ package mysql
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
 
+	"cdc/internal/tlsfiles"
 	"cdc/sink/apply"
 )
 
@@ -31,25 +30,8 @@ func (t *TLS) load(addr string) (*tls.Config, error) {
 			conf.ServerName = host
 		}
 	}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read tls ca: %w", err)
-		}
-		conf.RootCAs = x509.NewCertPool()
-		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read tls ca: no PEM certificate in %s", t.CAFile)
-		}
-	}
-	if (t.CertFile == "") != (t.KeyFile == "") {
-		return nil, errors.New("read tls cert: certificate and key are needed both or neither")
-	}
-	if t.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("read tls cert: %w", err)
-		}
-		conf.Certificates = []tls.Certificate{pair}
+	if err := tlsfiles.Add(conf, t.CAFile, t.CertFile, t.KeyFile); err != nil {
+		return nil, err
 	}
 	return conf, nil
 }
