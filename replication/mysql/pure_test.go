@@ -90,8 +90,11 @@ func TestPosition(t *testing.T) {
 			t.Errorf("%s reads as %s, %v", text, p.text(), err)
 		}
 	}
-	for _, bad := range []replication.Position{"", "{}", `{"lsn":"0/1"}`, `{"file":"x"}`, `{"gtid_set":"x"}`, `{"gtid_pos":"0-1-1","tables":{"a":"what"}}`,
-		`{"gtid_pos":"0-1-1","seen":"x"}`, `{"gtid_pos":"0-1-1","seen":"1/x:4:zz"}`, `{"gtid_pos":"0-1-1","xa":"a 0-1-1"}`, `{"gtid_pos":"0-1-1","xa":"x'6',x'',1 0-1-1"}`, `{"gtid_pos":"0-1-1","tables":{"a":"begun to 1)"}}`, `{"gtid_pos":"0-1-1","tables":{"a":"begun to "}}`} {
+	for _, bad := range []replication.Position{
+		"", "{}", `{"lsn":"0/1"}`, `{"file":"x"}`, `{"gtid_set":"x"}`, `{"gtid_pos":"0-1-1","tables":{"a":"what"}}`,
+		`{"gtid_pos":"0-1-1","seen":"x"}`, `{"gtid_pos":"0-1-1","seen":"1/x:4:zz"}`, `{"gtid_pos":"0-1-1","xa":"a 0-1-1"}`, `{"gtid_pos":"0-1-1","xa":"x'6',x'',1 0-1-1"}`,
+		`{"gtid_pos":"0-1-1","tables":{"a":"begun to 1)"}}`, `{"gtid_pos":"0-1-1","tables":{"a":"begun to "}}`,
+	} {
 		if _, err := parsePosition(bad); err == nil {
 			t.Errorf("%s was read", bad)
 		}
