@@ -109,7 +109,7 @@ func TestDebeziumBinlog(t *testing.T) {
 	}
 }
 
-// binlogPurpose are the differences that docs/debezium.md lists, by operation
+// binlogPurpose are the differences that docs/debezium-mysql.md lists, by operation
 // (* is any) and path.
 var binlogPurpose = map[string]string{
 	"* ts_ms": "when each read it",
