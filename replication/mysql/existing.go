@@ -108,8 +108,9 @@ func (v rowValue) number() (*big.Rat, bool) {
 		return new(big.Rat).SetString(text)
 	case valueBytes:
 		return new(big.Rat).SetInt(new(big.Int).SetBytes([]byte(v.text))), len(v.text) <= 8
+	default:
+		return nil, false
 	}
-	return nil, false
 }
 
 // existingDate renders a DATE or DATETIME that is written as the server prints it.
@@ -171,6 +172,7 @@ func (c *column) existingLabel(v rowValue) (text string, null, ok bool) {
 		if i := c.label(v.text); i >= 0 {
 			return c.labels[i], false, true
 		}
+	default: // a number of a label
 	}
 	return "", false, false
 }
@@ -251,6 +253,7 @@ func describeUnknown(v rowValue) string {
 		return "the value that NOT NULL means without a default"
 	case valueUnknown:
 		return v.text
+	default:
+		return fmt.Sprintf("DEFAULT %s", quoteLiteral(clip(v.text, 80)))
 	}
-	return fmt.Sprintf("DEFAULT %s", quoteLiteral(clip(v.text, 80)))
 }
