@@ -92,9 +92,16 @@ func (b *bench) run(ctx context.Context, only, out string) (err error) {
 	}
 	latency, outboxLatency := part{"latency", b.measureLatency}, part{"outbox-latency", b.outboxLatency} // a round each
 	parts := []part{
-		latency, outboxLatency, {"capture", b.capture}, {"bigtx", b.bigTransaction},
-		latency, outboxLatency, {"snapshot", b.snapshot}, {"sink", b.sink}, {"outbox", b.outbox},
-		latency, outboxLatency, {"mysql", b.mysql}, {"mariadb", b.mariadb},
+		latency, outboxLatency,
+		{"capture", b.capture},
+		{"bigtx", b.bigTransaction},
+		latency, outboxLatency,
+		{"snapshot", b.snapshot},
+		{"sink", b.sink},
+		{"outbox", b.outbox},
+		latency, outboxLatency,
+		{"mysql", b.mysql},
+		{"mariadb", b.mariadb},
 	}
 	chosen := map[string]bool{}
 	for p := range strings.SplitSeq(only, ",") {
