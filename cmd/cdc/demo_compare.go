@@ -56,12 +56,12 @@ func (c *comparison) table(ctx context.Context, shop *dialect, source, target *s
 	if err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
-	defer left.rows.Close() //nolint:errcheck // next tells
+	defer left.rows.Close()
 	right, err := openSide(ctx, target, sql)
 	if err != nil {
 		return fmt.Errorf("target: %w", err)
 	}
-	defer right.rows.Close() //nolint:errcheck // next tells
+	defer right.rows.Close()
 	for left.row != nil || right.row != nil {
 		order := compareKeys(left.row, right.row, keys)
 		switch {
@@ -101,7 +101,7 @@ func comparing(ctx context.Context, shop *dialect, conn *shopConn, table string)
 	if err != nil {
 		return nil, "", 0, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	var selected, order []string
 	for rows.Next() {
 		var column, text string
@@ -132,7 +132,7 @@ type side struct {
 }
 
 func openSide(ctx context.Context, conn *shopConn, query string) (*side, error) {
-	rows, err := conn.QueryContext(ctx, query)
+	rows, err := conn.QueryContext(ctx, query) //nolint:rowserrcheck // next looks at it
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func openSide(ctx context.Context, conn *shopConn, query string) (*side, error) 
 		err = s.next()
 	}
 	if err != nil {
-		rows.Close() //nolint:errcheck // the first error counts
+		rows.Close() //nolint:sqlclosecheck // else who reads them does
 		return nil, err
 	}
 	return s, nil

@@ -75,7 +75,7 @@ func (d *dialect) connect(ctx context.Context, url string) (*shopConn, error) {
 	}
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		db.Close() //nolint:errcheck // nothing is open
+		db.Close()
 		return nil, err
 	}
 	return &shopConn{conn, db}, nil
@@ -88,8 +88,8 @@ type shopConn struct {
 }
 
 func (c *shopConn) close() {
-	c.Close()    //nolint:errcheck // nothing is open, or the error is told already
-	c.db.Close() //nolint:errcheck // as before
+	c.Close()
+	c.db.Close()
 }
 
 // makeShop makes and fills the tables and returns the number of rows: about

@@ -142,7 +142,7 @@ func (w *worker) learn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	for i := 0; rows.Next(); i++ {
 		var sku string
 		if err := rows.Scan(&sku); err != nil {

@@ -126,7 +126,7 @@ func (h *Home) MySQLProgram(ctx context.Context, version string) (string, error)
 	}
 	script := filepath.Join(m.soft, "server.sh")
 	text := "#!/bin/sh\nexec '" + cmd.Path + "' '" + strings.Join(cmd.Args[1:], "' '") + "' \"$@\" '" + strings.Join(options, "' '") + "'\n"
-	return script, os.WriteFile(script, []byte(text), 0o755) //nolint:gosec // a program
+	return script, os.WriteFile(script, []byte(text), 0o755)
 }
 
 // program returns the server's program and the options that say where its files are.
