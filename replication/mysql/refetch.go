@@ -61,8 +61,9 @@ func mayBeLarge(k replication.Kind) bool {
 	switch k {
 	case replication.KindString, replication.KindBytes, replication.KindJSON, replication.KindDecimal, replication.KindArray:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // refuseRefetch refuses a row that cannot be found in its table. Of an update
@@ -142,8 +143,9 @@ func appendConstant(out []byte, v replication.Value) ([]byte, bool) {
 		return time.Unix(v.Int()*86400, 0).UTC().AppendFormat(out, "'2006-01-02'"), true
 	case replication.KindTimestamp, replication.KindTimestampTZ:
 		return time.UnixMicro(v.Int()).UTC().AppendFormat(out, "'2006-01-02 15:04:05.000000'"), true
+	default:
+		return out, false
 	}
-	return out, false
 }
 
 // refetcher reads what the log left out of rows, from the server that sends the

@@ -137,8 +137,9 @@ func isRows(kind gorepl.EventType) bool {
 		gorepl.WRITE_ROWS_EVENTv2, gorepl.UPDATE_ROWS_EVENTv2, gorepl.DELETE_ROWS_EVENTv2, gorepl.PARTIAL_UPDATE_ROWS_EVENT,
 		gorepl.MARIADB_WRITE_ROWS_COMPRESSED_EVENT_V1, gorepl.MARIADB_UPDATE_ROWS_COMPRESSED_EVENT_V1, gorepl.MARIADB_DELETE_ROWS_COMPRESSED_EVENT_V1:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // xaPrepared ends a transaction that is prepared, or that commits in one phase.

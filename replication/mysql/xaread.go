@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -96,7 +97,7 @@ func (c *Config) allBut(ctx context.Context, conn *conn, done *place, tx string)
 // explainGroup tells a prepared transaction that is not in the log any more.
 func (r *reader) explainGroup(x *prepared, err error) error {
 	text := err.Error()
-	if err == errNoGroup || errorCode(err) == codeBinlogFatal && !strings.Contains(text, "server_") {
+	if errors.Is(err, errNoGroup) || errorCode(err) == codeBinlogFatal && !strings.Contains(text, "server_") {
 		return r.cfg.refusePurged(fmt.Sprintf("the distributed (XA) transaction %s commits, and the transaction %s that prepared it is not in the server's log any more", x.xid, x.tx), err)
 	}
 	return err
@@ -148,6 +149,7 @@ func (g *groupReader) event(ctx context.Context, b []byte) error {
 	case gorepl.XA_PREPARE_LOG_EVENT, gorepl.XID_EVENT:
 		g.ended = g.inside
 		return nil
+	default:
 	}
 	if !g.inside {
 		return nil
