@@ -303,7 +303,7 @@ outbox:
 		t.Fatal(err)
 	}
 	_, stderr, code := command(t, "capture", "--config", config)
-	if code != 1 || !strings.Contains(stderr, "table public.a, key id=11, insert") || !strings.Contains(stderr, "field n: missing") {
+	if code != 3 || !strings.Contains(stderr, "table public.a, key id=11, insert") || !strings.Contains(stderr, "field n: missing") {
 		t.Errorf("exit code %d: %s", code, stderr[max(0, len(stderr)-500):])
 	}
 }
