@@ -96,8 +96,8 @@ func (r *reader) renamed(d *definition) error {
 	pairs := parseRenames(d.tokens, d.database)
 	for i := range r.cfg.Tables {
 		t := &r.cfg.Tables[i]
-		if t.InsertsOnly || r.marks.skip(tableKey(t.Schema, t.Name), &r.tx.id) {
-			continue // an outbox: see refuseRenamed
+		if r.marks.skip(tableKey(t.Schema, t.Name), &r.tx.id) {
+			continue
 		}
 		now, there := [2]string{t.Schema, t.Name}, true
 		for _, p := range pairs {

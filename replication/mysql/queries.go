@@ -88,9 +88,6 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 			return err
 		}
 	case renameStatement:
-		if err := r.refuseRenamed(ctx, string(text), string(database)); err != nil {
-			return err
-		}
 		if def != nil {
 			if err := r.renamed(def); err != nil {
 				return err
@@ -226,35 +223,6 @@ func (r *reader) refuseMoved(schema, name, sql string) error {
 	}
 	return refuse(fmt.Sprintf("rows of table %s came or went with a partition or a tablespace, and the log does not say which: %s", t, clip(sql, 200)),
 		"begin again with a new snapshot: cdc drop; from then on DELETE the rows of a partition of a captured table first, and drop it with SET sql_log_bin = 0; or let rows that go with a partition stay where they were published: on_drop_partition: warn", nil)
-}
-
-// refuseRenamed refuses a statement after which there is no table of the name of
-// one whose inserts are captured: they would go unseen under another name.
-func (r *reader) refuseRenamed(ctx context.Context, sql, database string) error {
-	for i := range r.cfg.Tables {
-		t := &r.cfg.Tables[i]
-		if !t.InsertsOnly || !mentions(sql, t.Name) || t.Schema != database && !mentions(sql, t.Schema) {
-			continue
-		}
-		var found *tableInfo
-		err := r.aside(func() (err error) {
-			ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-			defer cancel()
-			found, err = r.shapes.charsets.readTable(ctx, r.shapes.session, r.cfg.Flavor, t.Schema, t.Name)
-			return err
-		})
-		switch {
-		case err != nil:
-			return err
-		case found == nil:
-			return refuse(fmt.Sprintf("outbox table %s has another name now: what is written to it would not be published: %s", t, clip(sql, 200)),
-				fmt.Sprintf("name the table under outbox in the configuration by its new name and start cdc again, which publishes all rows that it holds; or, if nothing has been written to it under that name, rename it back to %s and start cdc again", t), nil)
-		}
-		if s := (statement{rest: sql}); s.accept("RENAME") {
-			r.cfg.Logger.Warn("an outbox table was renamed, or another one to its name; the one of the name is captured", "table", t.String(), "statement", clip(sql, 200))
-		}
-	}
-	return nil
 }
 
 func clip(s string, n int) string {
