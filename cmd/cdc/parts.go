@@ -79,6 +79,7 @@ func runCapture(ctx context.Context, s captureSetup, watch func(func() health)) 
 	if err != nil {
 		return stopped(ctx, err)
 	}
+	watch(startState{name: "preparing topics"}.health)
 	if err := prod.Ensure(ctx, producerTopics(topics)); err != nil {
 		return stopped(ctx, errors.Join(err, closeWithin(s.DrainTimeout, source.Close)))
 	}
