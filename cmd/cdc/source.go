@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"slices"
+	"time"
 
 	"cdc/config"
 	"cdc/replication"
@@ -122,6 +124,9 @@ func (s *setup) mysqlSource() mysql.Config {
 		if b.Table != "" {
 			p.Tables = append(p.Tables, mysql.TableConfig{Schema: b.Schema, Name: b.Table, Snapshot: mysql.SnapshotMode(b.Snapshot), Keyless: true, Ordered: true, InsertsOnly: true})
 		}
+	}
+	if slices.ContainsFunc(c.Outbox, func(b config.Outbox) bool { return b.Cleanup != nil && b.Cleanup.DropPartitions }) {
+		p.IdleInterval = 250 * time.Millisecond // the clean-up locks the table until the checkpoint has come so far
 	}
 	verify := s.verify()
 	for i := range p.Tables {

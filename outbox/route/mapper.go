@@ -187,8 +187,13 @@ func (m *Mapper) plan(c *replication.Change) (*plan, error) {
 				Remedy:  fmt.Sprintf("rename it back to %s, or name %s in its place under outbox in the configuration, and start cdc again", old, c.Table),
 			}
 		}
-		if b := m.tables[name]; b != nil {
-			if id != "" {
+		b := m.tables[name]
+		own := b != nil
+		if home := c.Table.Home; !own { // it has, or will get, the configured name
+			b = m.tables[tableKey(home.Schema, home.Name)]
+		}
+		if b != nil {
+			if own && id != "" {
 				m.names[id] = name
 			}
 			var err error

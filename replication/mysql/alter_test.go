@@ -163,3 +163,25 @@ func FuzzStatement(f *testing.F) {
 		classify(sql, "db")
 	})
 }
+
+// TestIdentityStays: a column keeps its identity when the one goes that had its
+// name before.
+func TestIdentityStays(t *testing.T) {
+	t.Parallel()
+	h := &columnHistory{}
+	for _, step := range []struct{ sql, name, want string }{
+		{"ALTER TABLE t RENAME COLUMN a TO b", "b", "a"},
+		{"ALTER TABLE t ADD COLUMN a INT", "a", "a~"},
+		{"ALTER TABLE t DROP COLUMN b", "a", "a~"},
+		{"ALTER TABLE t RENAME COLUMN a TO z", "z", "a~"},
+	} {
+		a, ok := parseAlter(tokenize(step.sql, sqlMode{}), "app")
+		if !ok {
+			t.Fatal(step.sql)
+		}
+		h.alter(a.columns)
+		if got := h.id(step.name); got != step.want {
+			t.Errorf("%s: column %s is %q, want %q", step.sql, step.name, got, step.want)
+		}
+	}
+}

@@ -125,12 +125,15 @@ type Config struct {
 	TLS      *TLS // nil: as the URL's parameter tls says
 	// ServerID is what the source calls itself among the server's replicas: it
 	// must be nobody else's. 0 makes one of Name.
-	ServerID        uint32
-	Tables          []TableConfig
-	From            replication.Position // the saved checkpoint, "" when there is none
-	ZeroDates       ZeroDates
-	OnPurged        OnPurged
-	OnRename        OnRename
+	ServerID  uint32
+	Tables    []TableConfig
+	From      replication.Position // the saved checkpoint, "" when there is none
+	ZeroDates ZeroDates
+	OnPurged  OnPurged
+	OnRename  OnRename
+	// IdleInterval is how often a Position comes at least while nothing captured
+	// changes and the log goes on. 0 is 10 seconds.
+	IdleInterval    time.Duration
 	OnDropPartition OnDropPartition
 	// StartAt is where the log is read from when From is "": see startAt. "" is the
 	// end of the log, or where the snapshot stands.

@@ -288,6 +288,22 @@ func TestRowImages(t *testing.T) {
 	})
 }
 
+// TestRefetchSwapped: the names are still there, but those of other columns.
+func TestRefetchSwapped(t *testing.T) {
+	t.Parallel()
+	everyServer(t, func(t *testing.T, version string) {
+		cfg, exec := testConfig(t, version, "w")
+		exec("CREATE TABLE w (id INT PRIMARY KEY, a INT, b INT, c INT)", "INSERT INTO w VALUES (1, 10, 20, 30)", "SET binlog_row_image = 'MINIMAL'")
+		r := openSource(t, changesOnly(cfg))
+		exec("UPDATE w SET c = 31")
+		wantRows(t, r.take(1), "update w 1 unchanged unchanged unchanged > 1 10 20 31")
+		cfg.From = r.pos
+		r.close()
+		exec("UPDATE w SET c = 32", "ALTER TABLE w RENAME COLUMN a TO b, RENAME COLUMN b TO a")
+		wantRows(t, openSource(t, changesOnly(cfg)).take(1), "update w 1 unchanged unchanged unchanged > 1 unchanged unchanged 32")
+	})
+}
+
 // TestRefetch: what the log leaves out of many rows is read as the table has it;
 // of a row that is gone, or of a column that is another one by now, nothing is
 // known; without a key it cannot be found.

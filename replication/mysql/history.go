@@ -83,6 +83,7 @@ func (h *columnHistory) alter(changes []columnChange) {
 			delete(h.Added, strings.ToLower(c.from))
 		}
 	}
+	var added []string
 	for i := range changes {
 		c := &changes[i]
 		to := strings.ToLower(c.to)
@@ -97,12 +98,19 @@ func (h *columnHistory) alter(changes []columnChange) {
 		default:
 			delete(h.IDs, to)
 			delete(h.Added, to)
+			added = append(added, to)
 			if c.value.kind != valueNull && c.value.kind != valueUnknown {
 				h.Added[to] = string(c.value.kind) + c.value.text
 			}
 		}
 	}
 	maps.DeleteFunc(h.IDs, func(name, id string) bool { return name == id })
+	// It must not become another one when the column goes that was called so once.
+	for _, name := range added {
+		if id := h.id(name); id != name {
+			h.IDs[name] = id
+		}
+	}
 }
 
 // replacedBy returns the history of a table whose place another one took that was

@@ -155,11 +155,8 @@ type refetcher struct {
 	host    string
 	conn    *conn // nil until it is needed, and after an error
 	packets *packets
-	visible txID // a transaction that is known to be visible
-	// shaped holds, by the checksum of an answer's description, the plans whose
-	// columns were found to be those of the table then.
-	shaped map[uint32]*plan
-	warned map[string]bool // tables
+	visible txID            // a transaction that is known to be visible
+	warned  map[string]bool // tables
 }
 
 // maxRefetch is how many rows one query asks for.
@@ -290,7 +287,7 @@ func (r *refetcher) read(ctx context.Context, sh *shapes, p *plan, sql string, h
 	if err := closeStatement(r.conn, st.id); err != nil {
 		return err
 	}
-	if err := r.verify(ctx, sh, p, holes, st.shape); err != nil {
+	if err := r.verify(ctx, sh, p, holes); err != nil {
 		return err
 	}
 	for n, c := range rows {
@@ -330,12 +327,10 @@ func (p *plan) decodersOf(columns []int) (out []*decoder) {
 	return out
 }
 
-// verify looks, once for each description of an answer, whether the columns are
-// those that the log had: a table that was altered since has others.
-func (r *refetcher) verify(ctx context.Context, sh *shapes, p *plan, columns []int, shape uint32) error {
-	if r.shaped[shape] == p {
-		return nil
-	}
+// verify looks, after each answer, whether the columns are those that the log
+// had: a table that was altered since has others, or the same names in another
+// order where they were swapped.
+func (r *refetcher) verify(ctx context.Context, sh *shapes, p *plan, columns []int) error {
 	t, err := sh.charsets.readTable(ctx, r.conn, r.cfg.Flavor, p.table.Schema, p.table.Name)
 	if err != nil {
 		return err
@@ -347,17 +342,14 @@ func (r *refetcher) verify(ctx context.Context, sh *shapes, p *plan, columns []i
 	if err != nil {
 		return err
 	}
-	for _, i := range columns {
-		then := p.table.Columns[i]
+	last := -1
+	for i, then := range p.table.Columns {
 		k := now.Column(then.Name)
-		if k < 0 || now.Columns[k].Kind != then.Kind || now.Columns[k].TypeName != then.TypeName {
+		if k <= last || slices.Contains(columns, i) && (now.Columns[k].Kind != then.Kind || now.Columns[k].TypeName != then.TypeName) {
 			return fmt.Errorf("%w: column %s", errTableChanged, then.Name)
 		}
+		last = k
 	}
-	if r.shaped == nil {
-		r.shaped = map[uint32]*plan{}
-	}
-	r.shaped[shape] = p
 	return nil
 }
 

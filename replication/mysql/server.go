@@ -28,7 +28,7 @@ func (s *serverInfo) on(variable string) bool {
 
 var variables = []string{
 	"version", "log_bin", "binlog_format", "binlog_row_image", "binlog_row_metadata", "binlog_row_value_options", "gtid_mode", "server_id",
-	"server_uuid", "lower_case_table_names", "log_slave_updates", "log_replica_updates", "read_only", "binlog_expire_logs_seconds", "expire_logs_days",
+	"server_uuid", "wsrep_on", "lower_case_table_names", "log_slave_updates", "log_replica_updates", "read_only", "binlog_expire_logs_seconds", "expire_logs_days",
 }
 
 // readServer reads settings and the end of the log.

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,8 @@ type stream struct {
 	done   chan struct{} // closed when run has ended
 	ready  chan struct{} // token: there is something to take
 	space  chan struct{} // token: the batch was taken
+	look   *time.Timer   // of next
+	idle   time.Duration
 
 	mu       sync.Mutex
 	cur      *batch // nil when next took it
@@ -62,13 +65,16 @@ func startStream(cfg *Config, sh *shapes, from place, m *marks, fold bool, pool 
 	s := &stream{
 		cfg: cfg, log: cfg.Logger, pool: pool, reader: newReader(cfg, sh, from.clone(), m), cancel: cancel,
 		done: make(chan struct{}), ready: make(chan struct{}, 1), space: make(chan struct{}, 1), handedAt: time.Now(),
+		idle: cmp.Or(cfg.IdleInterval, idleInterval),
 	}
+	s.look = time.NewTimer(s.idle)
 	s.reader.room, s.reader.aside, s.reader.hold, s.reader.bound, s.reader.fold = s.room, s.aside, s.hold, s.bound, fold
 	go s.run(ctx)
 	return s
 }
 
-// next returns the next batch.
+// next returns the next batch. It looks now and then by itself: a Position alone
+// may be worth taking without another event.
 func (s *stream) next(ctx context.Context) (*batch, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -77,8 +83,10 @@ func (s *stream) next(ctx context.Context) (*batch, error) {
 		if b := s.take(); b != nil {
 			return b, nil
 		}
+		s.look.Reset(s.idle)
 		select {
 		case <-s.ready:
+		case <-s.look.C:
 		case <-s.done:
 			if b := s.take(); b != nil {
 				return b, nil
@@ -129,7 +137,7 @@ func (s *stream) worth(now time.Time) bool {
 	case len(b.Changes) > 0:
 		return b.whole > 0 || !s.reader.tx.open || b.Size() >= handOver || b.Full() || s.err != nil
 	}
-	return b.bounded && s.bounds > s.handed && (s.partly || now.Sub(s.handedAt) >= idleInterval || s.bytes >= idleBytes)
+	return b.bounded && s.bounds > s.handed && (s.partly || now.Sub(s.handedAt) >= s.idle || s.bytes >= idleBytes)
 }
 
 // bound notes a boundary between transactions.
@@ -175,6 +183,9 @@ func (s *stream) run(ctx context.Context) {
 		})
 		if ctx.Err() != nil {
 			err = errClosing
+		}
+		if torn(err) {
+			err = s.undo(err)
 		}
 		got := s.connected.Swap(false) && s.bounds != bounds // somewhere
 		if got {
@@ -222,6 +233,28 @@ func (s *stream) retriable(err error, retry *backoff) bool {
 // writing when it crashed, and that MariaDB leaves at the end of the file.
 func torn(err error) bool {
 	return errorCode(err) == codeBinlogFatal && strings.Contains(err.Error(), "truncated in the middle of event")
+}
+
+// undo takes back the changes of a transaction of which a torn log has the begin
+// only: it never committed, and the next one gets its number. What was handed out
+// already cannot be taken back.
+func (s *stream) undo(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tx, here := &s.reader.tx, 0
+	if s.cur != nil {
+		here = len(s.cur.Changes) - s.cur.whole
+		clear(s.cur.Changes[s.cur.whole:])
+		s.cur.Changes = s.cur.Changes[:s.cur.whole]
+	}
+	out := tx.open && tx.index+tx.pass > uint64(here)
+	id := string(tx.id.append(nil))
+	tx.index, tx.pass = 0, 0 // restart would pass over as many
+	if !out {
+		return err
+	}
+	return refuse(fmt.Sprintf("the server crashed while it wrote transaction %s to its log, and changes of it were published: it never committed", id),
+		"start cdc again, which goes on behind it; the changes of that transaction stay where they were published: cdc drop begins again with a new snapshot", err)
 }
 
 // connection is one connection, from its start to its error. up is called when

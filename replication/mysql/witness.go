@@ -61,9 +61,13 @@ func eventSum(h header, body []byte) uint32 {
 }
 
 // identity tells servers apart, as far as witnesses need it: MariaDB has
-// nothing better than its server_id. It is "" when it is not known.
+// nothing better than its server_id, which all servers of a Galera cluster share.
+// It is "" when it is not known.
 func (s *serverInfo) identity() string {
 	if s.mariadb {
+		if s.on("wsrep_on") {
+			return ""
+		}
 		return s.vars["server_id"]
 	}
 	return s.vars["server_uuid"]

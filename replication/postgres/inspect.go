@@ -105,6 +105,11 @@ func inspect(ctx context.Context, cfg *Config, cat *catalog) (*inspection, error
 	if err := i.inspectSlot(ctx, cat); err != nil {
 		return nil, err
 	}
+	for n := range i.tables {
+		if err := i.verifyTable(ctx, cat, &i.tables[n]); err != nil {
+			return nil, err
+		}
+	}
 	i.judgeRoom()
 	i.judgeSpill()
 	return i, nil

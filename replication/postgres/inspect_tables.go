@@ -97,9 +97,6 @@ func (i *inspection) inspectTables(ctx context.Context, cat *catalog) error {
 			}
 		}
 		i.judgeTable(t)
-		if err := i.verifyTable(ctx, cat, t); err != nil {
-			return err
-		}
 	}
 	for n := range i.tables {
 		for m := range i.tables {
@@ -114,15 +111,16 @@ func (i *inspection) inspectTables(ctx context.Context, cat *catalog) error {
 	return nil
 }
 
-// verifyTable asks what the rest of the configuration has to say of a table.
+// verifyTable asks what the rest of the configuration has to say of what is
+// published of a table.
 func (i *inspection) verifyTable(ctx context.Context, cat *catalog, t *tableState) error {
-	if t.Verify == nil {
+	if t.Verify == nil || !t.found {
 		return nil
 	}
 	now := &replication.Table{Schema: t.Schema, Name: t.Name}
 	for _, c := range t.info.Columns {
-		if c.Generated && !(c.Stored && i.server.Version >= generatedVersion) {
-			continue // never published
+		if !slices.Contains(t.columns, c.Name) {
+			continue
 		}
 		col, err := cat.column(ctx, c.TypeOID, c.Typmod, c.Dims)
 		if err != nil {
@@ -137,7 +135,7 @@ func (i *inspection) verifyTable(ctx context.Context, cat *catalog, t *tableStat
 		return err
 	}
 	level := replication.LevelError
-	if i.from != nil || i.cfg.FromUnknown { // rows of before, which still had the column, may be read again
+	if i.from != nil || i.cfg.FromUnknown || i.slot != nil { // rows of before, which still had the column, may be read again
 		level = replication.LevelWarning
 	}
 	i.add(level, "table "+t.String(), r.Problem, r.Remedy)

@@ -42,6 +42,9 @@ type position struct {
 type bound struct {
 	OID uint32   `json:"oid"` // of the table
 	Key []string `json:"key"` // as text, in the order of the key's columns; none when there was no row
+	// Columns is what the key was made of, as keyShape: a key of other columns or
+	// types has another order, in which Key bounds nothing.
+	Columns string `json:"columns"`
 }
 
 // tableKey names a table in a position. A dot or a quote inside a name is

@@ -193,7 +193,7 @@ func (i *inspection) resume(ctx context.Context, cat *catalog, repl *pgconn.PgCo
 		// All that came after it is in the log from pos on, if it is still the same
 		// table, and was published all the while.
 		if b, ok := i.from.Upto[tableKey(t.Schema, t.Name)]; ok && t.Ordered && b.OID == t.info.OID && !slices.Contains(fresh, t) &&
-			(len(b.Key) == 0 || len(b.Key) == len(t.info.Key)) {
+			(len(b.Key) == 0 || b.Columns == t.info.keyShape()) {
 			t.upto = &b
 		}
 	}

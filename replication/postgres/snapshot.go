@@ -181,7 +181,18 @@ func (s *snapshot) bound(ctx context.Context, t *tableState) (*bound, error) {
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, fmt.Errorf("look up the greatest key of %s: %w", t, err)
 	}
-	return &bound{OID: t.info.OID, Key: key}, nil
+	return &bound{OID: t.info.OID, Key: key, Columns: t.info.keyShape()}, nil
+}
+
+// keyShape tells keys of other columns or types apart: number:type of each column.
+func (t *tableInfo) keyShape() string {
+	var b strings.Builder
+	for _, name := range t.Key {
+		if c := t.column(name); c != nil {
+			fmt.Fprintf(&b, "%d:%d ", c.Number, c.TypeOID)
+		}
+	}
+	return strings.TrimSuffix(b.String(), " ")
 }
 
 // from is the table with all that belongs to it, and nothing else.

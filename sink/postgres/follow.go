@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -32,7 +34,9 @@ func (w *Writer) rename(ctx context.Context, p *plan, target map[string][][]byte
 		if i < 0 {
 			continue
 		}
-		ddl := fmt.Sprintf("ALTER TABLE %s RENAME COLUMN %s TO %s", p.table, replication.QuoteIdentifier(f.Aliases[i]), replication.QuoteIdentifier(f.Name))
+		from, to := f.Aliases[i], replication.QuoteIdentifier(f.Name)
+		ddl := fmt.Sprintf("ALTER TABLE %s RENAME COLUMN %s TO %s; COMMENT ON COLUMN %s.%s IS %s", p.table, replication.QuoteIdentifier(from), to,
+			p.table, to, replication.QuoteLiteral(noteFormer(string(target[from][6]), from)))
 		if err := w.alter(ctx, ddl, fmt.Sprintf("column %q of table %s was renamed to %q in the source of topic %s", f.Aliases[i], p.table, f.Name, p.shape.Topic)); err != nil {
 			return false, err
 		}
@@ -51,11 +55,51 @@ func (p *plan) has(field string) bool {
 	return slices.ContainsFunc(p.shape.Fields, func(f sink.Field) bool { return f.Name == field })
 }
 
+// formerMark begins the last line of a renamed column's comment: it and a JSON
+// array of the names that the column had before, the newest first.
+const formerMark = "cdc: formerly "
+
+// formerNames returns the names before that a column's comment tells.
+func formerNames(comment string) (names []string) {
+	at := strings.LastIndex("\n"+comment, "\n"+formerMark)
+	if at < 0 || json.Unmarshal([]byte(comment[at+len(formerMark):]), &names) != nil {
+		return nil // it is somebody's own text
+	}
+	return names
+}
+
+// noteFormer returns the comment of a column that had the name from.
+func noteFormer(comment, from string) string {
+	names := formerNames(comment)
+	if names != nil {
+		comment = strings.TrimSuffix(comment[:strings.LastIndex("\n"+comment, "\n"+formerMark)], "\n")
+	}
+	if comment != "" {
+		comment += "\n"
+	}
+	list, _ := json.Marshal(append([]string{from}, names...)) // never fails
+	return comment + formerMark + string(list)
+}
+
 // columnName is the column of a field: of its name, unless that column was
-// renamed since, by a newer version of the topic.
+// renamed since, by a newer version of the topic. What another Writer has
+// renamed, or this one before a restart, the columns' comments tell.
 func (w *Writer) columnName(p *plan, field string, target map[string][][]byte) string {
-	if to := w.renamed[p.table][field]; to != "" && target[field] == nil && target[to] != nil && !p.has(to) {
-		return to
+	name := field
+	for range w.renamed[p.table] {
+		to := w.renamed[p.table][name]
+		if target[name] != nil || to == "" || p.has(to) {
+			break
+		}
+		name = to
+	}
+	if target[name] != nil {
+		return name
+	}
+	for _, to := range slices.Sorted(maps.Keys(target)) {
+		if !p.has(to) && slices.Contains(formerNames(string(target[to][6])), field) {
+			return to
+		}
 	}
 	return field
 }

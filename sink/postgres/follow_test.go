@@ -150,3 +150,44 @@ func TestColumnsDoNotFollow(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestRenamedTwiceTakesOlderRows: rows of versions before two renames go to the
+// column of the newest name.
+func TestRenamedTwiceTakesOlderRows(t *testing.T) {
+	tg := newTarget(t, Config{AddColumns: true, AlterColumns: true})
+	tg.exec(`CREATE TABLE t (id bigint PRIMARY KEY, a text)`)
+	text := func(name string) sink.Field { return field(name, replication.KindString, 0, "text") }
+	a, b, c := shape(id(), text("a")), shape(id(), renamed(text("b"), "a")), shape(id(), renamed(text("c"), "b", "a"))
+	tg.Apply(a, row(num(1), str("1")))
+	tg.Apply(b, row(num(2), str("2")))
+	tg.Apply(c, row(num(3), str("3")))
+	tg.Apply(a, row(num(4), str("4")))
+	tg.Apply(b, row(num(5), str("5")))
+	if got, want := tg.dump(`SELECT * FROM t ORDER BY id`), "1|1\n2|2\n3|3\n4|4\n5|5"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestRenamedBeforeRestartTakesOlderRows: they do so after a restart, and in another
+// instance, and a column's own comment stays.
+func TestRenamedBeforeRestartTakesOlderRows(t *testing.T) {
+	tg := newTarget(t, Config{AddColumns: true, AlterColumns: true})
+	tg.exec(`CREATE TABLE t (id bigint PRIMARY KEY, a text); COMMENT ON COLUMN t.a IS 'ours'`)
+	text := func(name string) sink.Field { return field(name, replication.KindString, 0, "text") }
+	a, b := shape(id(), text("a")), shape(id(), renamed(text("b"), "a"))
+	tg.Apply(b, row(num(1), str("1")))
+	cfg := tg.w.cfg
+	tg.Must(tg.w.Close(t.Context()))
+	var err error
+	tg.w, err = Open(t.Context(), cfg)
+	tg.Must(err)
+	tg.Writer = tg.w
+	tg.Apply(a, row(num(2), str("2")))
+	if got, want := tg.dump(`SELECT * FROM t ORDER BY id`), "1|1\n2|2"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	tg.Apply(shape(id(), renamed(text("c"), "b", "a")), row(num(3), str("3")))
+	if got, want := tg.dump(`SELECT col_description('t'::regclass, 2)`), "ours\ncdc: formerly [\"b\",\"a\"]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

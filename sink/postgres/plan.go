@@ -45,7 +45,7 @@ type column struct {
 	identity bool // GENERATED ALWAYS AS IDENTITY: can be inserted, not updated
 }
 
-const inspectSQL = `SELECT a.attname, format_type(a.atttypid, -1), t.typarray = 0 OR t.typcategory IN ('A', 'C') OR t.typdelim <> ',', a.attgenerated <> '', a.attidentity = 'a', format_type(a.atttypid, a.atttypmod)
+const inspectSQL = `SELECT a.attname, format_type(a.atttypid, -1), t.typarray = 0 OR t.typcategory IN ('A', 'C') OR t.typdelim <> ',', a.attgenerated <> '', a.attidentity = 'a', format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum)
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`
 
