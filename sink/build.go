@@ -176,9 +176,12 @@ func (b *batch) decode(r *raw, m marks) error {
 		return err
 	}
 	key := r.rec.Key
-	if len(pl.keyFields) == 0 {
+	apart := false
+	switch {
+	case len(pl.keyFields) == 0:
 		key = nil // nothing identifies a row: every record is one
-	} else if key == nil {
+	case key == nil, t.cfg.Key != nil && !pl.spells(key, values, &b.arena):
+		apart = key != nil && pl.key == nil
 		start := len(b.arena.keys)
 		b.arena.keys = pl.identity(b.arena.keys, values)
 		key = b.arena.keys[start:len(b.arena.keys):len(b.arena.keys)]
@@ -189,9 +192,10 @@ func (b *batch) decode(r *raw, m marks) error {
 		Values: values,
 		Origin: Origin{Topic: r.rec.Topic, Partition: r.rec.Partition, Offset: r.rec.Offset, Key: r.rec.Key},
 	}
-	if last == nil || last.plan.shape != pl.shape {
+	if last == nil || last.plan.shape != pl.shape || last.apart && tombstone {
 		last = b.newRun(t, pl)
 	}
+	last.apart = last.apart || apart
 	last.add(key, row)
 	return nil
 }

@@ -20,6 +20,9 @@ type run struct {
 	// power of two and at least twice the rows in it.
 	slots []uint32
 	used  int
+	// apart says that a row's plain key does not spell its identity: a tombstone
+	// of that key would not find the row here.
+	apart bool
 }
 
 // seed is the process's own: nobody can choose keys that collide.
@@ -30,7 +33,7 @@ func (r *run) reset(p *plan) {
 	clear(r.rows)
 	clear(r.keys)
 	clear(r.slots)
-	r.plan, r.rows, r.keys, r.hashes, r.gone, r.used = p, r.rows[:0], r.keys[:0], r.hashes[:0], 0, 0
+	r.plan, r.rows, r.keys, r.hashes, r.gone, r.used, r.apart = p, r.rows[:0], r.keys[:0], r.hashes[:0], 0, 0, false
 }
 
 // add takes the next state of the row that key identifies.
@@ -126,7 +129,8 @@ type arena struct {
 	chunks [][]replication.Value
 	chunk  int
 	off    int
-	keys   []byte // identities of rows without a key
+	keys   []byte // identities of rows without a key, or with another one
+	text   []byte // scratch
 	key    []replication.Value
 }
 

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -352,8 +353,20 @@ func (p *plan) markUnchanged(list []byte, values []replication.Value) error {
 	return nil
 }
 
+// spells reports whether a plain key is the text of the one value that identifies
+// the row. A key that is Avro may stand for other columns than the configured
+// ones, so that rows share it.
+func (p *plan) spells(key []byte, values []replication.Value, a *arena) bool {
+	if p.key != nil || len(p.keyFields) != 1 {
+		return false
+	}
+	text, err := mapping.AppendText(a.text[:0], values[p.keyFields[0]])
+	a.text = text
+	return err == nil && bytes.Equal(text, key)
+}
+
 // identity appends what tells the key's values apart, for rows whose record
-// has no key: kind, length and bytes of each.
+// has no key or one that is not theirs: kind, length and bytes of each.
 func (p *plan) identity(dst []byte, values []replication.Value) []byte {
 	for _, f := range p.keyFields {
 		v := values[f]
