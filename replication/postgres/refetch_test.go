@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,11 +22,17 @@ import (
 // compress, since storage is EXTERNAL, and begin with its tag.
 func bigSQL(tag string) string { return `rpad('` + tag + `', 8000, '` + tag + `')` }
 
-var long = regexp.MustCompile(`"(..)([^"]{1000,})"`)
-
-// short shows big values by their tag and length.
+// short shows quoted values of a thousand bytes and more by their tag and length.
 func short(s string) string {
-	return long.ReplaceAllStringFunc(s, func(v string) string { return fmt.Sprintf("%s…%d", v[1:3], len(v)-2) })
+	parts := strings.Split(s, `"`)
+	for i := 1; i < len(parts)-1; i++ {
+		if v := parts[i]; len(v) >= 1000 {
+			parts[i-1] += fmt.Sprintf("%s…%d", v[:2], len(v)) + parts[i+1]
+			parts = slices.Delete(parts, i, i+2)
+			i--
+		}
+	}
+	return strings.Join(parts, `"`)
 }
 
 func shorts(list []string) []string {
