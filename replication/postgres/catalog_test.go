@@ -2,10 +2,13 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"cdc/replication"
 )
@@ -87,5 +90,57 @@ func TestCatalogTable(t *testing.T) {
 	}
 	if _, err := cat.table(ctx, 1); err != errNoTable {
 		t.Errorf("a missing OID: %v", err)
+	}
+}
+
+// TestCatalogVisible looks up a table whose new column the log has before other
+// sessions see it: the column is awaited, and has its number.
+func TestCatalogVisible(t *testing.T) {
+	d := newTestDB(t)
+	ctx := testContext(t)
+	d.exec(`CREATE TABLE t (id int PRIMARY KEY)`)
+	cfg := d.config("public.t")
+	cat := newCatalog(newSession(&cfg))
+	defer cat.s.close(context.Background())
+	other, err := pgx.Connect(ctx, d.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(context.Background())
+	tx, err := other.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var oid, xid uint32
+	if err := tx.QueryRow(ctx, `SELECT 't'::regclass::oid, (pg_current_xact_id()::text::bigint & 4294967295)::oid`).Scan(&oid, &xid); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(ctx, `ALTER TABLE t ADD n int`); err != nil {
+		t.Fatal(err)
+	}
+	const int4 = 23 // pg_type.oid
+	m := &relationMessage{oid: oid, schema: "public", name: "t", identity: identityDefault, cols: []wireColumn{
+		{Name: "id", TypeOID: int4, Typmod: -1, Identity: true}, {Name: "n", TypeOID: int4, Typmod: -1},
+	}}
+	done := make(chan error, 1)
+	var rel *relation
+	go func() {
+		var err error
+		rel, err = newRelations(cat, nil).resolve(ctx, m, xid)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		t.Fatalf("resolved while the transaction was not visible: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	if err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if got, want := rel.table.Columns[1].ID, fmt.Sprintf("%d.2", oid); got != want {
+		t.Errorf("the new column is known as %q, want %q", got, want)
 	}
 }

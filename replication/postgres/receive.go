@@ -177,6 +177,7 @@ func (s *stream) relation(ctx context.Context, body []byte) error {
 		return err
 	}
 	s.inTx = s.dec.open()
+	xid := s.dec.xid
 	if s.worth(time.Now()) {
 		signal(s.ready)
 	}
@@ -188,7 +189,7 @@ func (s *stream) relation(ctx context.Context, body []byte) error {
 		err = errAnew(m.schema, m.name)
 	}
 	if err == nil {
-		rel, err = s.relations.resolve(ctx, m)
+		rel, err = s.relations.resolve(ctx, m, xid)
 	}
 	if err != nil && errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("no answer from the catalog in %s: %w", lookupTimeout, io.ErrUnexpectedEOF)

@@ -24,16 +24,12 @@ func (r *refetcher) awaitVisible(ctx context.Context, b *batch, todo []hole) err
 	xids := transactionIDs(b, todo)
 	began := time.Now()
 	for pause, told := time.Millisecond, false; ; pause = min(2*pause, 100*time.Millisecond) {
-		var snapshot string
-		err := r.session.do(ctx, func(conn *pgx.Conn) error {
-			return conn.QueryRow(ctx, `SELECT pg_catalog.pg_current_snapshot()::text`).Scan(&snapshot)
-		})
+		visible, err := r.session.sees(ctx, xids)
 		if err != nil {
 			return fmt.Errorf("read unchanged values: %w", err)
 		}
-		visible, err := allVisible(snapshot, xids)
-		if err != nil || visible {
-			return err
+		if visible {
+			return nil
 		}
 		if r.refused != nil && time.Since(began) > refusedPatience {
 			if err := r.refused(); err != nil {
@@ -50,6 +46,18 @@ func (r *refetcher) awaitVisible(ctx context.Context, b *batch, todo []hole) err
 			return ctx.Err()
 		}
 	}
+}
+
+// sees reports whether queries see the transactions, which are sorted.
+func (s *session) sees(ctx context.Context, xids []uint32) (bool, error) {
+	var snapshot string
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, `SELECT pg_catalog.pg_current_snapshot()::text`).Scan(&snapshot)
+	})
+	if err != nil {
+		return false, err
+	}
+	return allVisible(snapshot, xids)
 }
 
 // transactionIDs returns the transactions of the changes, sorted, each once.

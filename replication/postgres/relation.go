@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/jackc/pglogrepl"
 
@@ -34,17 +35,65 @@ func newRelations(c *catalog, snapshots map[string]pglogrepl.LSN) *relations {
 	return &relations{catalog: c, snapshots: snapshots, wide: map[uint32][]*replication.Table{}}
 }
 
-// resolve returns what rows look like after m. It asks the catalog.
-func (r *relations) resolve(ctx context.Context, m *relationMessage) (*relation, error) {
+// catalogPatience is how long the catalog may need to show what a transaction in
+// the log has made of a table; without it, what only the catalog knows of new
+// columns stays unknown.
+const catalogPatience = 10 * time.Second
+
+// lookUp returns what the catalog knows of m's table, zero when it has none (any
+// more), and numbers m's columns. The log has a commit a moment before other
+// sessions see it, with synchronous standbys a long one: columns that xid has
+// made are awaited.
+func (r *relations) lookUp(ctx context.Context, m *relationMessage, xid uint32) (tableInfo, error) {
+	began := time.Now()
+	for pause, seen := time.Millisecond, false; ; pause = min(2*pause, 100*time.Millisecond) {
+		info, err := r.catalog.table(ctx, m.oid)
+		if err != nil && !errors.Is(err, errNoTable) {
+			return info, err
+		}
+		info.align(m.cols)
+		if seen || info.fits(m.cols) {
+			return info, nil
+		}
+		if seen, err = r.catalog.s.sees(ctx, []uint32{xid}); err != nil {
+			return info, err
+		}
+		if seen {
+			continue
+		}
+		if time.Since(began) > catalogPatience {
+			r.catalog.s.config.Logger.Warn("a transaction is in the log but not yet visible, and what it has changed of a table is taken from the log alone: does it wait for a synchronous standby?",
+				"table", m.schema+"."+m.name, "waited", time.Since(began))
+			return info, nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return info, ctx.Err()
+		}
+	}
+}
+
+// fits reports whether each column of the log is one of the catalog, of the same
+// type.
+func (t *tableInfo) fits(cols []wireColumn) bool {
+	return !slices.ContainsFunc(cols, func(w wireColumn) bool {
+		n := t.numbered(w.Number)
+		return w.Number == 0 || n < 0 || t.Columns[n].TypeOID != w.TypeOID
+	})
+}
+
+// resolve returns what rows look like after m, which is part of the transaction
+// xid. It asks the catalog.
+func (r *relations) resolve(ctx context.Context, m *relationMessage, xid uint32) (*relation, error) {
 	if r.skip != nil && r.skip(m) {
 		// As if its snapshot were later than any change.
 		return &relation{table: &replication.Table{Schema: m.schema, Name: m.name}, before: math.MaxUint64}, nil
 	}
-	info, err := r.catalog.table(ctx, m.oid)
-	if err != nil && !errors.Is(err, errNoTable) {
+	info, err := r.lookUp(ctx, m, xid)
+	if err != nil {
 		return nil, err
 	}
-	info.align(m.cols)
 	name := replication.TableName{Schema: m.schema, Name: m.name}
 	home, ok := r.captured[m.oid]
 	if !ok || r.catalog.s.config.table(name) != nil {
