@@ -99,18 +99,6 @@ func replicated(t *testing.T) (primary, standby *services.Server) {
 		t.Fatal(err)
 	}
 	const slot = "standby1"
-	run := func(s *services.Server) *services.Server {
-		t.Helper()
-		t.Cleanup(func() {
-			if err := s.Remove(context.Background()); err != nil {
-				t.Error(err)
-			}
-		})
-		if _, err := s.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
 	set := func(s *services.Server, settings ...string) {
 		t.Helper()
 		conn := connect(t, s.Address())
@@ -120,7 +108,8 @@ func replicated(t *testing.T) (primary, standby *services.Server) {
 		exec1(t, conn, `SELECT pg_reload_conf()`)
 	}
 	name := servicetest.Name(t, "failover")
-	primary = run(home.Postgres(name+"-primary", services.Postgres{Major: 17}))
+	primary = home.Postgres(name+"-primary", services.Postgres{Major: 17})
+	servicetest.Start(t, primary)
 	exec1(t, connect(t, primary.Address()), `SELECT pg_create_physical_replication_slot('`+slot+`', true)`)
 	host, err := url.Parse(primary.Address())
 	if err != nil {
@@ -132,7 +121,8 @@ func replicated(t *testing.T) (primary, standby *services.Server) {
 	if err := primary.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	standby = run(home.Postgres(name+"-standby", services.Postgres{Major: 17, StandbyOf: primary}))
+	standby = home.Postgres(name+"-standby", services.Postgres{Major: 17, StandbyOf: primary})
+	servicetest.Start(t, standby)
 	if _, err := primary.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

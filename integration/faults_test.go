@@ -27,14 +27,7 @@ func TestRestarts(t *testing.T) {
 	targetServer := provider.Postgres(name+"-target", 0, nil)
 	all := []servers.Server{postgres, targetServer, kafka, registry}
 	for _, s := range all {
-		t.Cleanup(func() {
-			if err := s.Remove(context.Background()); err != nil {
-				t.Error(err)
-			}
-		})
-		if _, err := s.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		servicetest.Start(t, s)
 	}
 	w := &world{
 		name: servicetest.Name(t, "it"), source: postgres.Address(), target: targetServer.Address(),

@@ -42,35 +42,11 @@ func MySQLServer(t testing.TB, version string) string {
 	})
 }
 
-// OwnMySQL starts a server of that version that nobody else has, and removes it
-// when t ends.
-func OwnMySQL(t testing.TB, version string, settings map[string]string) *services.Server {
-	t.Helper()
-	home, err := services.Find(os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := home.MySQL(Name(t, "own-"+version), services.MySQL{Version: version, Settings: settings})
-	t.Cleanup(func() {
-		if err := s.Remove(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // MySQLProgram returns the path of the server program of a version, with which
 // code under test may start servers of its own.
 func MySQLProgram(t testing.TB, version string) string {
 	t.Helper()
-	home, err := services.Find(os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path, err := home.MySQLProgram(t.Context(), version)
+	path, err := find(t).MySQLProgram(t.Context(), version)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,8 @@
 package mysql
 
 import (
-	"context"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,25 +12,6 @@ import (
 	"cdc/replication"
 	"cdc/secret"
 )
-
-// ownServer starts a server that nobody else has, and removes it when t ends.
-func ownServer(t *testing.T, version string, settings map[string]string) *services.Server {
-	t.Helper()
-	home, err := services.Find(os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := home.MySQL(servicetest.Name(t, "own-"+version), services.MySQL{Version: version, Settings: settings})
-	t.Cleanup(func() {
-		if err := s.Remove(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 func ownDatabase(t *testing.T, s *services.Server) string {
 	t.Helper()
@@ -47,7 +26,7 @@ func TestFailover(t *testing.T) {
 	for _, version := range []string{services.MySQL9, services.MariaDB118} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			first, second := ownServer(t, version, nil), ownServer(t, version, nil)
+			first, second := servicetest.OwnMySQL(t, version, nil), servicetest.OwnMySQL(t, version, nil)
 			one, err := url.Parse(first.Address())
 			if err != nil {
 				t.Fatal(err)
@@ -142,7 +121,7 @@ func TestPurged(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			server := ownServer(t, c.version, c.settings)
+			server := servicetest.OwnMySQL(t, c.version, c.settings)
 			cfg, exec := configAt(t, ownDatabase(t, server), "p")
 			exec("CREATE TABLE p (id INT PRIMARY KEY, v INT)", "INSERT INTO p VALUES (1, 1)")
 			r := openSource(t, cfg)
@@ -200,7 +179,7 @@ func TestServerSettings(t *testing.T) {
 	t.Run("no log", func(t *testing.T) {
 		t.Parallel()
 		for _, version := range []string{services.MySQL80, services.MariaDB118} {
-			server := ownServer(t, version, map[string]string{"skip-log-bin": "", "log-slave-updates": "OFF"})
+			server := servicetest.OwnMySQL(t, version, map[string]string{"skip-log-bin": "", "log-slave-updates": "OFF"})
 			cfg, exec := configAt(t, ownDatabase(t, server), "t")
 			exec("CREATE TABLE t (id INT PRIMARY KEY)")
 			_, err := Open(t.Context(), cfg)
@@ -210,7 +189,7 @@ func TestServerSettings(t *testing.T) {
 	for _, version := range []string{services.MySQL9, services.MariaDB118} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			server := ownServer(t, version, map[string]string{"binlog-row-metadata": "MINIMAL", "binlog-row-image": "MINIMAL"})
+			server := servicetest.OwnMySQL(t, version, map[string]string{"binlog-row-metadata": "MINIMAL", "binlog-row-image": "MINIMAL"})
 			cfg, exec := configAt(t, ownDatabase(t, server), "t")
 			exec("CREATE TABLE t (id INT PRIMARY KEY, a INT)", "CREATE TABLE n (a INT, b INT)")
 			_, err := Open(t.Context(), cfg)
@@ -258,7 +237,7 @@ func TestServerSettings(t *testing.T) {
 // TestAnotherServer: a position without GTIDs means nothing on another server.
 func TestAnotherServer(t *testing.T) {
 	t.Parallel()
-	server := ownServer(t, services.MySQL80, map[string]string{"gtid-mode": "OFF", "enforce-gtid-consistency": "OFF"})
+	server := servicetest.OwnMySQL(t, services.MySQL80, map[string]string{"gtid-mode": "OFF", "enforce-gtid-consistency": "OFF"})
 	cfg, exec := configAt(t, ownDatabase(t, server), "t")
 	exec("CREATE TABLE t (id INT PRIMARY KEY)")
 	cfg.From = replication.Position(`{"file":"binlog.000001:4","server":"00000000-0000-0000-0000-000000000000","tables":{"app.t":"done"}}`)
@@ -293,7 +272,7 @@ func TestReset(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			server := ownServer(t, c.version, c.settings)
+			server := servicetest.OwnMySQL(t, c.version, c.settings)
 			cfg, exec := configAt(t, ownDatabase(t, server), "t")
 			cfg.IDWait = time.Second
 			exec(c.reset, "CREATE TABLE t (id INT PRIMARY KEY, s VARCHAR(3000))")

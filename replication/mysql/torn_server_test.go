@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"cdc/internal/services"
+	"cdc/internal/servicetest"
 	"cdc/replication"
 )
 
@@ -19,7 +20,7 @@ func TestTornLog(t *testing.T) {
 	for _, version := range []string{services.MariaDB118, services.MariaDB1011, services.MySQL9} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			server := ownServer(t, version, nil)
+			server := servicetest.OwnMySQL(t, version, nil)
 			cfg, exec := configAt(t, ownDatabase(t, server), "t")
 			exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 			r := openSource(t, cfg)
@@ -84,7 +85,7 @@ func tear(t *testing.T, data string) {
 // left without its end. Nothing of it is passed over for changes of that one.
 func TestTornTransaction(t *testing.T) {
 	t.Parallel()
-	server := ownServer(t, services.MariaDB1011, nil)
+	server := servicetest.OwnMySQL(t, services.MariaDB1011, nil)
 	cfg, exec := configAt(t, ownDatabase(t, server), "t")
 	exec("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20))", "INSERT INTO t VALUES (1, 'x')")
 	r := openSource(t, cfg)

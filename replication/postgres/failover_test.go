@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/url"
 	"os"
 	"strconv"
@@ -37,28 +36,6 @@ func majors(t *testing.T, first, last int, f func(t *testing.T, d *testDB, major
 	}
 }
 
-// ownServer starts a server that nobody else has, and removes it when t ends.
-func ownServer(t *testing.T, p services.Postgres) *services.Server {
-	t.Helper()
-	home, err := services.Find(os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	settings := map[string]string{"fsync": "off"}
-	maps.Copy(settings, p.Settings)
-	p.Settings = settings
-	s := home.Postgres(servicetest.Name(t, fmt.Sprintf("test-%d", p.Major)), p)
-	t.Cleanup(func() {
-		if err := s.Remove(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // pair is a primary and its standby.
 type pair struct {
 	t                *testing.T
@@ -71,7 +48,7 @@ const standbySlot = "standby1"
 // newPair starts both, with table t (id, s) in the database postgres.
 func newPair(t *testing.T, major int) *pair {
 	t.Helper()
-	p := &pair{t: t, primary: ownServer(t, services.Postgres{Major: major})}
+	p := &pair{t: t, primary: servicetest.OwnPostgres(t, services.Postgres{Major: major})}
 	d := openTestDB(t, p.primary.Address())
 	d.exec(`CREATE TABLE t (id int PRIMARY KEY, s text)`)
 	d.exec(`SELECT pg_create_physical_replication_slot('` + standbySlot + `', true)`)
@@ -92,7 +69,7 @@ func newPair(t *testing.T, major int) *pair {
 	if err := p.primary.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	p.standby = ownServer(t, services.Postgres{Major: major, StandbyOf: p.primary})
+	p.standby = servicetest.OwnPostgres(t, services.Postgres{Major: major, StandbyOf: p.primary})
 	if _, err := p.primary.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cdc/internal/services"
+	"cdc/internal/servicetest"
 )
 
 // TestFailoverSlot looks at what slot is made by which server.
@@ -52,7 +53,7 @@ func TestTwoPhase(t *testing.T) {
 	for _, major := range services.PostgresMajors() {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
-			server := ownServer(t, services.Postgres{Major: major, Settings: map[string]string{"max_prepared_transactions": "5"}})
+			server := servicetest.OwnPostgres(t, services.Postgres{Major: major, Settings: map[string]string{"max_prepared_transactions": "5"}})
 			d := openTestDB(t, server.Address())
 			d.exec(`CREATE TABLE t (id int PRIMARY KEY, s text)`)
 			cfg := d.stream("t")

@@ -3,8 +3,6 @@ package replicationtest_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -33,40 +31,11 @@ func TestPostgres(t *testing.T) {
 					// progress; at the other servers it comes when it is committed.
 					settings["logical_decoding_work_mem"] = "64kB"
 				}
-				return postgresDriver{ownServer(t, major, settings)}
+				return postgresDriver{servicetest.OwnPostgres(t, services.Postgres{Major: major, Settings: settings})}
 			},
 		})
 	}
 	replicationtest.Run(t, servers)
-}
-
-// ownServer starts a server of that version that nobody else has, and removes
-// it when t ends.
-func ownServer(t *testing.T, major int, settings map[string]string) *services.Server {
-	t.Helper()
-	return startServer(t, fmt.Sprintf("test-%d", major), services.Postgres{Major: major, Settings: settings})
-}
-
-func startServer(t *testing.T, name string, p services.Postgres) *services.Server {
-	t.Helper()
-	home, err := services.Find(os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p.Settings == nil {
-		p.Settings = map[string]string{}
-	}
-	p.Settings["fsync"] = "off"
-	s := home.Postgres(servicetest.Name(t, name), p)
-	t.Cleanup(func() {
-		if err := s.Remove(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // postgresDriver is a server of its own.

@@ -166,25 +166,10 @@ func TestApplyEndsWithItsContext(t *testing.T) {
 func TestRestart(t *testing.T) {
 	t.Parallel() // mostly it waits for servers
 	each(t, newest, func(t *testing.T, version string) {
-		home, err := services.Find(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		server := home.MySQL(servicetest.Name(t, "sink-"+version), services.MySQL{Version: version, Settings: map[string]string{"skip-log-bin": ""}})
-		t.Cleanup(func() {
-			if err := server.Remove(context.WithoutCancel(t.Context())); err != nil {
-				t.Error(err)
-			}
-		})
-		up := func() {
-			t.Helper()
-			if _, err := server.Start(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		up()
+		server := servicetest.OwnMySQL(t, version, map[string]string{"skip-log-bin": ""})
 		tg := &target{Target: &sinktest.Target{TB: t, Next: -1}, version: version, logs: &logs{}, url: server.Address() + "app"}
 		servicetest.MySQLExec(t, server.Address(), "CREATE DATABASE app")
+		var err error
 		tg.w, err = Open(t.Context(), Config{URL: secret.New(tg.url), CreateTables: true})
 		tg.Must(err)
 		tg.Writer = tg.w
@@ -196,7 +181,8 @@ func TestRestart(t *testing.T) {
 			done := make(chan error, 1)
 			b := tg.Batch(s, row(num(int64(i+2)), str("b")))
 			go func() { done <- tg.w.Apply(t.Context(), "g", b) }()
-			up()
+			_, err := server.Start(t.Context())
+			tg.Must(err)
 			tg.Must(<-done)
 			tg.Next = b.Offsets[0].Next
 		}
