@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"math"
 	"slices"
 	"time"
@@ -36,14 +38,14 @@ func newRelations(c *catalog, snapshots map[string]pglogrepl.LSN) *relations {
 }
 
 // catalogPatience is how long the catalog may need to show what a transaction in
-// the log has made of a table; without it, what only the catalog knows of new
-// columns stays unknown.
+// the log has made of a table, before the connection is made anew.
 const catalogPatience = 10 * time.Second
 
 // lookUp returns what the catalog knows of m's table, zero when it has none (any
 // more), and numbers m's columns. The log has a commit a moment before other
 // sessions see it, with synchronous standbys a long one: columns that xid has
-// made are awaited.
+// made are awaited. Without what only the catalog knows of them, a rename would
+// be another column, and rows from before would lack the default.
 func (r *relations) lookUp(ctx context.Context, m *relationMessage, xid uint32) (tableInfo, error) {
 	began := time.Now()
 	for pause, seen := time.Millisecond, false; ; pause = min(2*pause, 100*time.Millisecond) {
@@ -61,10 +63,9 @@ func (r *relations) lookUp(ctx context.Context, m *relationMessage, xid uint32) 
 		if seen {
 			continue
 		}
-		if time.Since(began) > catalogPatience {
-			r.catalog.s.config.Logger.Warn("a transaction is in the log but not yet visible, and what it has changed of a table is taken from the log alone: does it wait for a synchronous standby?",
-				"table", m.schema+"."+m.name, "waited", time.Since(began))
-			return info, nil
+		if waited := time.Since(began); waited > catalogPatience {
+			return info, fmt.Errorf("transaction %d has changed the table, and queries do not see it after %s; does it wait for a synchronous standby? %w",
+				xid, waited.Round(time.Second), io.ErrUnexpectedEOF)
 		}
 		select {
 		case <-time.After(pause):
