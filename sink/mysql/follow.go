@@ -30,11 +30,10 @@ func (w *Writer) follow(ctx context.Context, p *plan, catalog []described) (bool
 		d := w.column(p, catalog, f.Name)
 		if d == nil {
 			if from := formerName(p.shape, f, catalog); from != "" {
-				actions = append(actions, "RENAME COLUMN "+quoteName(from)+" TO "+quoteName(f.Name))
-				if w.renamed[p.table] == nil {
-					w.renamed[p.table] = map[string]string{}
+				if err := w.noteRename(ctx, p, from, f.Name); err != nil {
+					return false, err
 				}
-				w.renamed[p.table][strings.ToLower(from)] = f.Name
+				actions = append(actions, "RENAME COLUMN "+quoteName(from)+" TO "+quoteName(f.Name))
 			}
 			continue
 		}
@@ -92,20 +91,6 @@ func formerName(s *sink.Shape, f *sink.Field, catalog []described) string {
 		}
 	}
 	return ""
-}
-
-// column returns the column of a field: of its name, unless that was renamed
-// since, by a newer version of the topic.
-func (w *Writer) column(p *plan, catalog []described, field string) *described {
-	d := find(catalog, field)
-	for range w.renamed[p.table] {
-		to := w.renamed[p.table][strings.ToLower(field)]
-		if d != nil || to == "" || slices.ContainsFunc(p.shape.Fields, func(f sink.Field) bool { return strings.EqualFold(f.Name, to) }) {
-			break
-		}
-		d, field = find(catalog, to), to
-	}
-	return d
 }
 
 // definition returns what stands behind a column's type in its table's

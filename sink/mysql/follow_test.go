@@ -148,3 +148,52 @@ func TestRenamedColumnTakesOlderRows(t *testing.T) {
 		}
 	})
 }
+
+// TestRenamedBeforeRestartTakesOlderRows: they do so after a restart, and in another
+// instance. A table that is made anew has forgotten the names.
+func TestRenamedBeforeRestartTakesOlderRows(t *testing.T) {
+	each(t, newest, func(t *testing.T, version string) {
+		tg := newTarget(t, version, Config{CreateTables: true, AddColumns: true, AlterColumns: true})
+		again := func() {
+			t.Helper()
+			tg.Must(tg.w.Close(t.Context()))
+			var err error
+			tg.w, err = Open(t.Context(), tg.w.cfg)
+			tg.Must(err)
+			tg.Writer = tg.w
+		}
+		text := func(name string, from ...string) sink.Field {
+			f := field(name, kStr, 0, "character varying(20)")
+			f.Aliases = from
+			return f
+		}
+		tg.exec("CREATE TABLE t (id bigint PRIMARY KEY, `A``'\\\"` varchar(20) CHARACTER SET latin1 NOT NULL DEFAULT 'x' COMMENT 'ours')")
+		first := "a`'\\\""
+		before, other := shape(id(), text(first)), shape(id(), text("b"), text(first, "none"))
+		tg.Apply(shape(id(), text("b", first)), row(num(1), str("1")))
+		again()
+		tg.Apply(before, row(num(2), str("2")))
+		tg.Apply(shape(id(), text("C", "b", first)), row(num(3), str("3")))
+		again()
+		tg.Apply(before, row(num(4), str("4")))
+		tg.Apply(shape(id(), text("B")), row(num(5), str("5")))
+		if got := tg.dump("SELECT * FROM t ORDER BY id"); got != "1|1\n2|2\n3|3\n4|4\n5|5" {
+			t.Errorf("got\n%s", got)
+		}
+		if got := tg.dump("SELECT COLUMN_NAME, CHARACTER_SET_NAME, IS_NULLABLE, COLUMN_COMMENT FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = database() AND TABLE_NAME = 't' AND COLUMN_NAME <> 'id'"); got != "C|latin1|NO|ours" {
+			t.Errorf("the column is %s", got)
+		}
+		// What one record has in two fields has two columns.
+		tg.Apply(other, row(num(6), str("b"), str("a")))
+		if got := tg.dump("SELECT * FROM t WHERE id = 6"); got != "6|b|a" {
+			t.Errorf("got %s", got)
+		}
+		tg.exec("DROP TABLE t")
+		again()
+		tg.Apply(shape(id(), text("c")), row(num(1), str("1")))
+		tg.Apply(shape(id(), text("b")), row(num(2), str("2")))
+		if got := tg.dump("SELECT id, c, b FROM t ORDER BY id"); got != "1|1|NULL\n2|NULL|2" {
+			t.Errorf("got\n%s", got)
+		}
+	})
+}

@@ -61,6 +61,9 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 			return nil, err
 		}
 	}
+	if err := w.readRenames(ctx, p, catalog); err != nil {
+		return nil, err
+	}
 	for range 2 { // what got another name may have become wider, too
 		changed, err := w.follow(ctx, p, catalog)
 		if err != nil {
@@ -203,6 +206,9 @@ func (w *Writer) createTable(ctx context.Context, schema string, p *plan) ([]des
 	}
 	if !w.cfg.CreateTables {
 		return nil, refuse(nil)
+	}
+	if err := w.forgetRenames(ctx, p); err != nil {
+		return nil, err
 	}
 	_, err := w.exec(ctx, ddl)
 	switch {

@@ -85,10 +85,8 @@ type Writer struct {
 	open    bool      // a transaction may be open on conn
 	used    time.Time // when conn was last used
 	plans   map[*sink.Shape]*plan
-	// renamed holds, by table, the new names of columns that this Writer renamed, by
-	// the old ones in lower case: records of older versions of the topic have these.
-	renamed map[string]map[string]string
-	buf     []byte // of the statement that is being written
+	renamed apply.Renames // names in lower case; the offsets table has them, too
+	buf     []byte        // of the statement that is being written
 }
 
 var _ sink.Writer = (*Writer)(nil)
@@ -127,7 +125,7 @@ func newWriter(cfg Config) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{cfg: cfg, dial: dial, log: cfg.Logger, offsets: tableName(cfg.Schema, cfg.OffsetsTable), plans: map[*sink.Shape]*plan{}, renamed: map[string]map[string]string{}}, nil
+	return &Writer{cfg: cfg, dial: dial, log: cfg.Logger, offsets: tableName(cfg.Schema, cfg.OffsetsTable), plans: map[*sink.Shape]*plan{}, renamed: apply.Renames{}}, nil
 }
 
 // connectTimeout bounds how long connecting and logging in may take.

@@ -41,10 +41,7 @@ func (w *Writer) rename(ctx context.Context, p *plan, target map[string][][]byte
 			return false, err
 		}
 		w.log.Info("renamed column", "table", p.table, "from", f.Aliases[i], "to", f.Name)
-		if w.renamed[p.table] == nil {
-			w.renamed[p.table] = map[string]string{}
-		}
-		w.renamed[p.table][f.Aliases[i]] = f.Name
+		w.renamed.Note(p.table, f.Aliases[i], f.Name)
 		delete(target, f.Aliases[i])
 		done = true
 	}
@@ -85,14 +82,7 @@ func noteFormer(comment, from string) string {
 // renamed since, by a newer version of the topic. What another Writer has
 // renamed, or this one before a restart, the columns' comments tell.
 func (w *Writer) columnName(p *plan, field string, target map[string][][]byte) string {
-	name := field
-	for range w.renamed[p.table] {
-		to := w.renamed[p.table][name]
-		if target[name] != nil || to == "" || p.has(to) {
-			break
-		}
-		name = to
-	}
+	name := w.renamed.Latest(p.table, field, func(name string) bool { return target[name] != nil }, p.has)
 	if target[name] != nil {
 		return name
 	}

@@ -59,9 +59,9 @@ type Writer struct {
 	conn    *pgconn.PgConn // nil, or closed, between connections
 	offsets string         // quoted name of the offsets table
 	plans   map[*sink.Shape]*plan
-	planned map[*sink.Shape]bool         // those that ever had a plan
-	last    map[string]*sink.Shape       // by table: the shape planned last
-	renamed map[string]map[string]string // by table: columns that this Writer renamed, old name → new
+	planned map[*sink.Shape]bool   // those that ever had a plan
+	last    map[string]*sink.Shape // by table: the shape planned last
+	renamed apply.Renames          // by this Writer
 	types   userTypes
 	// prepared holds this connection's statements by their SQL.
 	prepared map[string]string
@@ -79,7 +79,7 @@ func Open(ctx context.Context, cfg Config) (*Writer, error) {
 	cfg.defaults()
 	w := &Writer{
 		cfg: cfg, log: cfg.Logger, offsets: tableName(cfg.Schema, cfg.OffsetsTable), plans: map[*sink.Shape]*plan{},
-		planned: map[*sink.Shape]bool{}, last: map[string]*sink.Shape{}, renamed: map[string]map[string]string{},
+		planned: map[*sink.Shape]bool{}, last: map[string]*sink.Shape{}, renamed: apply.Renames{},
 	}
 	if err := w.connect(ctx); err != nil {
 		return nil, err
