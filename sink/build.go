@@ -170,7 +170,7 @@ func (b *batch) decode(r *raw, m marks) error {
 	if !tombstone {
 		body = r.rec.Value[5:]
 	}
-	op, err := pl.decode(keyBody, body, tombstone, m.unchanged, values, &b.arena)
+	op, err := pl.decode(keyBody, body, tombstone, m, values, &b.arena)
 	if err != nil {
 		b.arena.unget(n)
 		return err

@@ -60,3 +60,39 @@ func TestConfiguredKeyTellsRowsApart(t *testing.T) {
 		})
 	}
 }
+
+// TestRecordsWithoutAKey has what a table without keys publishes: its deletes
+// are the rows as they were, told by the header. They are no inserts, and
+// without a configured key they and updates concern no row that could be found.
+func TestRecordsWithoutAKey(t *testing.T) {
+	versions, schemas := twoVersions()
+	value := must(versions[0].value.Append(nil, []replication.Value{replication.IntValue(7), replication.Null, replication.Null}))
+	for _, test := range []struct {
+		key  []string
+		op   string
+		want string
+	}{
+		{nil, "insert", "+7"}, {nil, "", "+7"}, {nil, "update", "there is no telling which row has changed"}, {nil, "delete", "there is no telling which row is gone"},
+		{[]string{"id"}, "insert", "+7"}, {[]string{"id"}, "update", "+7"}, {[]string{"id"}, "delete", "-7"},
+	} {
+		b := newBatch()
+		b.serial = 1
+		p := &partition{topic: newTopic(TableConfig{Topic: "t", Table: "t", Key: test.key}), applied: -1}
+		r := &kgo.Record{Topic: "t", Value: value, Headers: []kgo.RecordHeader{{Key: "cdc.op", Value: []byte(test.op)}}}
+		if err := b.add(t.Context(), schemas, p, r); err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		for _, f := range b.faults {
+			got += f.err.Error()
+		}
+		for _, rows := range b.seal().Tables {
+			for _, r := range rows.Rows {
+				got += fmt.Sprintf("%s%s", map[bool]string{false: "+", true: "-"}[r.Delete], r.Values[0])
+			}
+		}
+		if !strings.Contains(got, test.want) {
+			t.Errorf("key %v, %s: got %s, want %s", test.key, test.op, got, test.want)
+		}
+	}
+}

@@ -220,7 +220,7 @@ func decoder(ctx context.Context, schemas SchemaSource, id int) (*avro.Decoder, 
 
 // marks are what the headers say that matters here.
 type marks struct {
-	op        replication.Op // OpRead, OpInsert, OpTruncate; 0 for all others
+	op        replication.Op // 0 is not known
 	unchanged []byte
 }
 
@@ -233,6 +233,10 @@ func readMarks(headers []kgo.RecordHeader) (m marks) {
 				m.op = replication.OpRead
 			case "insert":
 				m.op = replication.OpInsert
+			case "update":
+				m.op = replication.OpUpdate
+			case "delete":
+				m.op = replication.OpDelete
 			case "truncate":
 				m.op = replication.OpTruncate
 			}
@@ -266,14 +270,16 @@ func (p *plan) truncates(value []byte, a *arena) bool {
 const (
 	opCreate   = 'c'
 	opRead     = 'r'
+	opUpdate   = 'u'
 	opDelete   = 'd'
 	opTruncate = 't'
 )
 
 // decode reads a record into values, which is as long as the shape's fields. It
-// returns the operation that stands in a value of Debezium's format, 0 for any
-// other one.
-func (p *plan) decode(key, value []byte, tombstone bool, unchanged []byte, values []replication.Value, a *arena) (op byte, err error) {
+// returns the operation that stands in a value of Debezium's format; of any other
+// one, what its header says when that is an update or a delete, else 0. A delete
+// with a value is that of a topic without keys.
+func (p *plan) decode(key, value []byte, tombstone bool, m marks, values []replication.Value, a *arena) (op byte, err error) {
 	switch {
 	case tombstone:
 		clear(values)
@@ -281,7 +287,7 @@ func (p *plan) decode(key, value []byte, tombstone bool, unchanged []byte, value
 		if op, err = p.envelope.Decode(value, values[:p.nvalue], &a.mem); err != nil {
 			return 0, &recordError{err}
 		}
-		if op == opCreate && unchanged == nil {
+		if op == opCreate && m.unchanged == nil {
 			for i := range values[:p.nvalue] {
 				if values[i].IsUnchanged() {
 					return 0, faulty("column %q of a row whose key changed holds Debezium's placeholder for a large value: the value is in no record; "+
@@ -293,18 +299,25 @@ func (p *plan) decode(key, value []byte, tombstone bool, unchanged []byte, value
 		if err := p.value.Decode(value, values[:p.nvalue], &a.mem); err != nil {
 			return 0, &recordError{err}
 		}
+		switch m.op {
+		case replication.OpUpdate:
+			op = opUpdate
+		case replication.OpDelete:
+			op = opDelete
+		default: // it writes the row, whatever stood there
+		}
 	}
 	if !tombstone {
 		clear(values[p.nvalue:])
-		if err := p.markUnchanged(unchanged, values); err != nil {
+		if err := p.markUnchanged(m.unchanged, values); err != nil {
 			return 0, err
 		}
 	}
-	return op, p.decodeKey(key, tombstone, op == opDelete, values, a)
+	return op, p.decodeKey(key, tombstone, op, values, a)
 }
 
 // decodeKey sets the values that identify the row.
-func (p *plan) decodeKey(key []byte, tombstone, deleted bool, values []replication.Value, a *arena) error {
+func (p *plan) decodeKey(key []byte, tombstone bool, op byte, values []replication.Value, a *arena) error {
 	switch {
 	case p.key != nil:
 		a.key = slices.Grow(a.key[:0], len(p.fromKey))[:len(p.fromKey)]
@@ -323,7 +336,10 @@ func (p *plan) decodeKey(key []byte, tombstone, deleted bool, values []replicati
 	case tombstone:
 		return faulty("a delete without a key that could be read: there is no telling which row is gone")
 	}
-	if (tombstone || deleted) && len(p.keyFields) == 0 {
+	if len(p.keyFields) == 0 && (tombstone || op == opDelete || op == opUpdate) {
+		if op == opUpdate {
+			return faulty("an update in a topic without a key: there is no telling which row has changed; set the topic's key columns")
+		}
 		return faulty("a delete in a topic without a key: there is no telling which row is gone; set the topic's key columns")
 	}
 	for _, f := range p.keyFields {
