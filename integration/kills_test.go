@@ -321,9 +321,7 @@ func TestSharedGroup(t *testing.T) {
 	l := &load{url: w.source, writers: 4, keys: 50, pause: 5 * time.Millisecond}
 	l.seed(t)
 	admin := w.admin(t)
-	if _, err := admin.CreateTopic(t.Context(), 4, 1, nil, w.topic("kv")); err != nil {
-		t.Fatal(err)
-	}
+	servicetest.MakeTopic(t, admin, 4, nil, w.topic("kv"))
 	capture := start(t, binary, "capture", "--config", w.config(t, []string{"kv"}, ""))
 	first := start(t, binary, "sink", "--config", w.config(t, []string{"kv"}, ""))
 	ctx, stop := context.WithCancel(t.Context())

@@ -42,10 +42,10 @@ func newWorld(t testing.TB) *world {
 	must(t, err)
 	t.Cleanup(func() { db.Close(context.Background()) })
 	w.db = db
-	w.cl, err = kgo.NewClient(kgo.SeedBrokers(servicetest.Kafka(t)...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
+	w.cl, err = kgo.NewClient(kgo.SeedBrokers(servicetest.Kafka(t)...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), kgo.UnknownTopicRetries(-1))
 	must(t, err)
 	t.Cleanup(w.cl.Close)
-	w.manual, err = kgo.NewClient(kgo.SeedBrokers(servicetest.Kafka(t)...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.manual, err = kgo.NewClient(kgo.SeedBrokers(servicetest.Kafka(t)...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.UnknownTopicRetries(-1))
 	must(t, err)
 	t.Cleanup(w.manual.Close)
 	w.registry, err = avro.NewRegistry(avro.RegistryConfig{URL: servicetest.Registry(t), Mode: avro.Register})
@@ -65,11 +65,15 @@ func must(t testing.TB, err error) {
 func (w *world) topic(name string, partitions int32) string {
 	w.t.Helper()
 	topic := "public." + w.prefix + "_" + name
-	adm := kadm.NewClient(w.cl)
-	_, err := adm.CreateTopic(w.t.Context(), partitions, 1, nil, topic)
-	must(w.t, err)
-	w.t.Cleanup(func() { adm.DeleteTopic(context.Background(), topic) })
+	w.makeTopic(topic, partitions, nil)
 	return topic
+}
+
+// makeTopic makes a topic that is deleted when the test ends.
+func (w *world) makeTopic(topic string, partitions int32, settings map[string]*string) {
+	w.t.Helper()
+	servicetest.MakeTopic(w.t, w.admin(), partitions, settings, topic)
+	w.t.Cleanup(func() { w.admin().DeleteTopic(context.Background(), topic) })
 }
 
 func table(topic string) string { return topic[strings.LastIndexByte(topic, '.')+1:] }
@@ -205,18 +209,21 @@ func (r *running) failure(t testing.TB) error {
 	select {
 	case <-r.done:
 		return r.err
-	case <-time.After(60 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the sink goes on where it should stop")
 		return nil
 	}
 }
+
+// patience is how long anything may take on a machine that is busy.
+const patience = 3 * time.Minute
 
 // eventually polls until check returns nil.
 func eventually(t testing.TB, check func() error) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(patience)
 	var err error
 	for {
 		if err = check(); err == nil {
@@ -234,7 +241,7 @@ func eventually(t testing.TB, check func() error) {
 func (w *world) applied(group string, topics ...string) {
 	w.t.Helper()
 	ends, err := kadm.NewClient(w.cl).ListEndOffsets(w.t.Context(), topics...)
-	must(w.t, err)
+	must(w.t, errors.Join(err, ends.Error()))
 	eventually(w.t, func() error {
 		var err error
 		ends.Each(func(e kadm.ListedOffset) {

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"cdc/internal/servicetest"
 	"cdc/replication"
 	"cdc/sink"
 )
@@ -20,7 +21,7 @@ func (w *world) remake(topic string) {
 	adm := w.admin()
 	_, err := adm.DeleteTopic(w.t.Context(), topic)
 	must(w.t, err)
-	eventually(w.t, func() error { _, err := adm.CreateTopic(w.t.Context(), 1, 1, nil, topic); return err })
+	servicetest.MakeTopic(w.t, adm, 1, nil, topic)
 	w.cl.PurgeTopicsFromClient(topic)
 }
 
@@ -68,9 +69,7 @@ func TestTopicsOfOneTableAreRefused(t *testing.T) {
 	w := newWorld(t)
 	a := w.topic("x", 1)
 	b := "archive." + table(a)
-	_, err := w.admin().CreateTopic(t.Context(), 1, 1, nil, b)
-	must(t, err)
-	t.Cleanup(func() { w.admin().DeleteTopic(t.Context(), b) })
+	w.makeTopic(b, 1, nil)
 	cols := []replication.Column{intCol("id")}
 	fa, fb := w.feed(a, cols, "id"), w.feed(b, cols, "id")
 	w.produce(fa.row(replication.OpInsert, num(1)), fb.row(replication.OpInsert, num(2)))
@@ -173,9 +172,7 @@ func TestLargeDeadLetters(t *testing.T) {
 	large := map[string]*string{"max.message.bytes": new("4194304")}
 	topic, dead := "public."+w.prefix+"_large", w.prefix+"_large_dead"
 	for name, config := range map[string]map[string]*string{topic: large, dead: large} {
-		_, err := w.admin().CreateTopic(t.Context(), 1, 1, config, name)
-		must(t, err)
-		t.Cleanup(func() { w.admin().DeleteTopic(t.Context(), name) })
+		w.makeTopic(name, 1, config)
 	}
 	cl, err := kgo.NewClient(append(must2(w.config(topic).Kafka.Opts()), kgo.ProducerBatchMaxBytes(4<<20))...)
 	must(t, err)

@@ -192,11 +192,7 @@ func TestTopicMadeAnewIsRefused(t *testing.T) {
 	cfg := w.config(topic)
 	r := w.run(cfg)
 	w.applied("cdc_"+cfg.Name, topic)
-	adm := w.admin()
-	_, err := adm.DeleteTopic(t.Context(), topic)
-	must(t, err)
-	eventually(t, func() error { _, err := adm.CreateTopic(t.Context(), 1, 1, nil, topic); return err })
-	w.cl.PurgeTopicsFromClient(topic)
+	w.remake(topic)
 	w.produce(f.row(replication.OpInsert, num(3)))
 	if err := r.failure(t); !replication.IsRefusal(err) || !strings.Contains(err.Error(), "made anew") {
 		t.Errorf("got %v, want a refusal", err)

@@ -45,9 +45,7 @@ func topic(t *testing.T) (name string, client *kgo.Client, flags []string) {
 	}
 	t.Cleanup(client.Close)
 	admin := kadm.NewClient(client)
-	if _, err := admin.CreateTopic(t.Context(), 2, 1, nil, name); err != nil {
-		t.Fatal(err)
-	}
+	servicetest.MakeTopic(t, admin, 2, nil, name)
 	t.Cleanup(func() {
 		if _, err := admin.DeleteTopics(context.Background(), name); err != nil {
 			t.Error(err)
