@@ -20,6 +20,7 @@ import (
 	"cdc/producer"
 	"cdc/replication"
 	"cdc/replication/postgres"
+	"cdc/replication/pace"
 	"cdc/sink"
 	sinkmysql "cdc/sink/mysql"
 	sinkpg "cdc/sink/postgres"
@@ -240,11 +241,11 @@ func (s *setup) sink(c config.Sink) sink.Config {
 
 // logProgress logs how far a table's snapshot is, with rate and time left, at
 // most every five seconds a table.
-func logProgress(log *slog.Logger) func(postgres.Progress) {
+func logProgress(log *slog.Logger) func(pace.Progress) {
 	const every = 5 * time.Second
 	var mu sync.Mutex
 	last := map[string]time.Duration{}
-	return func(p postgres.Progress) {
+	return func(p pace.Progress) {
 		mu.Lock()
 		defer mu.Unlock()
 		name := p.Schema + "." + p.Table

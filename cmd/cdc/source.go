@@ -98,12 +98,11 @@ func (s *setup) mysqlSource() mysql.Config {
 		flavor = mysql.MariaDB
 	}
 	m := cmp.Or(c.Source.MySQL, c.Source.MariaDB)
-	report := logProgress(s.log)
 	p := mysql.Config{
 		Name: c.Name, Flavor: flavor, URL: m.URL, Password: m.Password, ServerID: uint32(m.ServerID), IDWait: m.IDWait,
 		ZeroDates: mysql.ZeroDates(m.ZeroDates), OnPurged: mysql.OnPurged(m.OnPurged), StartAt: m.StartAt,
 		OnDropPartition: mysql.OnDropPartition(m.OnDropPartition), OnRename: mysql.OnRename(m.OnRename),
-		Logger: s.log, Registerer: s.registerer, Progress: func(p mysql.Progress) { report(postgres.Progress(p)) },
+		Logger: s.log, Registerer: s.registerer, Progress: logProgress(s.log),
 	}
 	if c.Map.Format == "debezium" {
 		p.Describe = true

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"cdc/replication"
+	"cdc/replication/pace"
 	"cdc/secret"
 )
 
@@ -148,20 +149,10 @@ type Config struct {
 	// Progress is told about every snapshotted table: about once a second, and
 	// when it is done. It runs on the snapshot's goroutine: it must not block.
 	// May be nil.
-	Progress func(Progress)
+	Progress func(pace.Progress)
 
 	address *address // of URL, set by complete
 	begins  bool     // From is StartAt
-}
-
-// Progress is how far the snapshot of one table has come.
-type Progress struct {
-	Schema, Table string
-	Rows          int64 // read so far
-	Bytes         int64 // as the server sent them
-	Estimate      int64 // rows in the table as the server guesses them, -1 when it does not know
-	Elapsed       time.Duration
-	Done          bool
 }
 
 const (

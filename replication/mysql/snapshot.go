@@ -12,6 +12,7 @@ import (
 
 	"cdc/replication"
 	"cdc/replication/arena"
+	"cdc/replication/pace"
 )
 
 // snapshot is a transaction that sees the database as it was at one place of
@@ -362,11 +363,10 @@ func (s *snapshot) order(ctx context.Context, st *snapshotTable, upto string) er
 // read reads all tables into batches and hands them to out. It returns the last
 // batch, not yet handed over, so that the caller gives it the Position.
 func (s *snapshot) read(ctx context.Context, cfg *Config, pool *batchPool, out chan<- *batch, rows *atomic.Int64) (*batch, error) {
-	w := &snapshotWriter{pool: pool, out: out, commit: s.point.String(), taken: s.taken, describe: cfg.Describe, file: s.file, offset: s.offset, progress: cfg.Progress, total: rows}
+	w := &snapshotWriter{pool: pool, out: out, commit: s.point.String(), taken: s.taken, describe: cfg.Describe, file: s.file, offset: s.offset, tally: pace.NewTally(cfg.Progress, rows)}
 	if s.point.form == placeGTID && len(w.commit) > 200 {
 		w.commit = "snapshot" // a set of many servers is no name
 	}
-	rows.Store(0)
 	for i := range s.tables {
 		st := &s.tables[i]
 		w.begin(st)
@@ -377,9 +377,9 @@ func (s *snapshot) read(ctx context.Context, cfg *Config, pool *batchPool, out c
 			}
 			return nil, explainRead(&TableConfig{Schema: st.plan.table.Schema, Name: st.plan.table.Name}, err)
 		}
-		w.report(true)
-		cfg.Logger.Info("read all rows of table", "table", st.plan.table.String(), "rows", w.rows, "bytes", w.bytes,
-			"elapsed", time.Since(w.began).Round(time.Millisecond))
+		done := w.tally.Done()
+		cfg.Logger.Info("read all rows of table", "table", st.plan.table.String(), "rows", done.Rows, "bytes", done.Bytes,
+			"elapsed", done.Elapsed.Round(time.Millisecond))
 		if _, err := s.conn.query(ctx, "ROLLBACK TO SAVEPOINT cdc"+strconv.Itoa(i)); err != nil {
 			w.drop()
 			return nil, err
@@ -439,25 +439,18 @@ type snapshotWriter struct {
 	describe bool // rows tell where in the log the snapshot stands, at file and offset
 	file     string
 	offset   uint64
-	progress func(Progress)
-	total    *atomic.Int64 // rows of all tables, for metrics
+	tally    pace.Tally
 
 	st    *snapshotTable
 	b     *batch
 	tx    *replication.Transaction
 	at    *replication.LogEvent
 	index uint64 // of the next change in the snapshot
-
-	rows, bytes int64
-	began       time.Time
-	reported    time.Time
-	sent        int64 // rows at the last look at the clock
 }
 
 func (w *snapshotWriter) begin(st *snapshotTable) {
-	w.st, w.rows, w.bytes, w.sent = st, 0, 0, 0
-	w.began = time.Now()
-	w.reported = w.began
+	w.st = st
+	w.tally.Begin(st.plan.table.Schema, st.plan.table.Name, st.estimate)
 }
 
 func (w *snapshotWriter) row(ctx context.Context, row []byte) error {
@@ -474,16 +467,11 @@ func (w *snapshotWriter) row(ctx context.Context, row []byte) error {
 	wire := len(row)
 	after, err := w.st.plan.resultRow(w.b.Copy(row), &w.b.Arena)
 	if err != nil {
-		return fmt.Errorf("row %d: %w", w.rows+1, err)
+		return fmt.Errorf("row %d: %w", w.tally.Rows()+1, err)
 	}
 	w.b.Add(replication.Change{Op: replication.OpRead, Table: w.st.plan.table, After: after, Tx: w.tx, Index: w.index, Log: w.at}, wire)
 	w.index++
-	w.rows++
-	w.bytes += int64(wire)
-	if w.rows-w.sent >= 1024 {
-		w.sent = w.rows
-		w.report(false)
-	}
+	w.tally.Row(wire)
 	if w.b.Full() {
 		select {
 		case w.out <- w.b:
@@ -514,23 +502,6 @@ func (p *plan) resultRow(row []byte, a *arena.Arena) ([]replication.Value, error
 		j++
 	}
 	return values, c.Finish()
-}
-
-// report tells the progress, at most once a second unless the table is done.
-func (w *snapshotWriter) report(done bool) {
-	w.total.Store(int64(w.index))
-	if w.progress == nil {
-		return
-	}
-	now := time.Now()
-	if !done && now.Sub(w.reported) < time.Second {
-		return
-	}
-	w.reported = now
-	w.progress(Progress{
-		Schema: w.st.plan.table.Schema, Table: w.st.plan.table.Name, Rows: w.rows, Bytes: w.bytes,
-		Estimate: w.st.estimate, Elapsed: now.Sub(w.began), Done: done,
-	})
 }
 
 // drop gives back the batch in work.

@@ -14,6 +14,7 @@ import (
 
 	"cdc/replication"
 	"cdc/replication/arena"
+	"cdc/replication/pace"
 )
 
 // Source is an open source. It is a replication.Source.
@@ -94,7 +95,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 func (s *Source) snapshot() {
 	defer close(s.out)
 	st := s.first
-	for retry := (backoff{}); ; {
+	for retry := (pace.Backoff{}); ; {
 		err := s.readSnapshot(st)
 		switch {
 		case err == nil:
@@ -114,7 +115,7 @@ func (s *Source) snapshot() {
 				return
 			}
 			s.cfg.Logger.Warn("the snapshot broke off and starts again", "error", err)
-			if !retry.sleep(s.ctx) {
+			if !retry.Sleep(s.ctx) {
 				s.snapErr = errClosing
 				return
 			}

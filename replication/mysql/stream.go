@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cdc/replication"
+	"cdc/replication/pace"
 )
 
 // A Position without changes is handed out this often, or when this many bytes
@@ -171,13 +172,13 @@ var errClosing = errors.New("stream is closed")
 func (s *stream) run(ctx context.Context) {
 	defer close(s.done)
 	defer s.reader.close()
-	var retry backoff
+	var retry pace.Backoff
 	down := false // the state as it was logged last
 	for {
 		bounds := s.bounds
 		err := s.connection(ctx, func() {
 			if down {
-				s.log.Info("connection to the log is back", "place", s.reader.done.String(), "attempts", retry.attempts)
+				s.log.Info("connection to the log is back", "place", s.reader.done.String(), "attempts", retry.Attempts)
 			}
 			down = false
 		})
@@ -189,7 +190,7 @@ func (s *stream) run(ctx context.Context) {
 		}
 		got := s.connected.Swap(false) && s.bounds != bounds // somewhere
 		if got {
-			retry = backoff{}
+			retry = pace.Backoff{}
 		}
 		if errors.Is(err, errClosing) || !s.retriable(err, &retry) && !(got && torn(err)) {
 			s.mu.Lock()
@@ -204,7 +205,7 @@ func (s *stream) run(ctx context.Context) {
 		s.mu.Lock()
 		s.reader.restart()
 		s.mu.Unlock()
-		if !retry.sleep(ctx) {
+		if !retry.Sleep(ctx) {
 			continue // closing: connection notices
 		}
 	}
@@ -218,15 +219,15 @@ var (
 )
 
 // retriable reports whether to try again after err.
-func (s *stream) retriable(err error, retry *backoff) bool {
+func (s *stream) retriable(err error, retry *pace.Backoff) bool {
 	if !errors.Is(err, errInUse) && !errors.Is(err, errBehind) {
-		retry.since = time.Time{}
+		retry.Since = time.Time{}
 		return transient(err)
 	}
-	if retry.since.IsZero() {
-		retry.since = time.Now()
+	if retry.Since.IsZero() {
+		retry.Since = time.Now()
 	}
-	return time.Since(retry.since) < s.cfg.IDWait
+	return time.Since(retry.Since) < s.cfg.IDWait
 }
 
 // torn reports whether the server came to the begin of an event that it was

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"cdc/replication"
+	"cdc/replication/pace"
 	"cdc/secret"
 )
 
@@ -96,17 +97,7 @@ type Config struct {
 	// Progress is told about every snapshotted table: about once a second, and
 	// when it is done. It runs on the snapshot's goroutine: it must not block.
 	// May be nil.
-	Progress func(Progress)
-}
-
-// Progress is how far the snapshot of one table has come.
-type Progress struct {
-	Schema, Table string
-	Rows          int64 // read so far
-	Bytes         int64 // of their text as the server sent it
-	Estimate      int64 // rows in the table as the planner guesses them, -1 when it does not know
-	Elapsed       time.Duration
-	Done          bool
+	Progress func(pace.Progress)
 }
 
 const (

@@ -13,6 +13,7 @@ import (
 	"cdc/internal/servicetest"
 	"cdc/replication"
 	"cdc/replication/arena"
+	"cdc/replication/pace"
 )
 
 var stringColumn = newColumnDecoder(replication.Column{Kind: replication.KindString})
@@ -186,7 +187,7 @@ func BenchmarkCopyRow(b *testing.B) {
 }
 
 func benchWriter(out chan *batch) *copyWriter {
-	w := &copyWriter{ctx: context.Background(), pool: newBatchPool(defaultBatchBytes, arena.MaxBatches), out: out, commit: "0/1", total: new(atomic.Int64)}
+	w := &copyWriter{ctx: context.Background(), pool: newBatchPool(defaultBatchBytes, arena.MaxBatches), out: out, commit: "0/1", tally: pace.NewTally(nil, new(atomic.Int64))}
 	w.begin(&snapshotTable{table: &replication.Table{Schema: "public", Name: "t", Columns: benchColumns}, decoders: benchDecoders()})
 	return w
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"cdc/replication"
+	"cdc/replication/pace"
 )
 
 // refetcher supplies the values of updated rows that the log left out: TOASTed
@@ -98,15 +99,15 @@ func (r *refetcher) fill(ctx context.Context, b *batch) (rest *batch, err error)
 
 // patiently runs f until it succeeds or fails for good.
 func (r *refetcher) patiently(ctx context.Context, f func() error) error {
-	for retry := (backoff{}); ; {
+	for retry := (pace.Backoff{}); ; {
 		err := f()
 		if err == nil || ctx.Err() != nil || !transient(err) {
 			return err
 		}
-		if retry.attempts == 0 {
+		if retry.Attempts == 0 {
 			r.cfg.Logger.Warn("unchanged values cannot be read, trying again", "error", err)
 		}
-		if !retry.sleep(ctx) {
+		if !retry.Sleep(ctx) {
 			return ctx.Err()
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"cdc/replication"
+	"cdc/replication/pace"
 )
 
 // snapshot is a transaction that sees the database as it was at one point of
@@ -244,8 +245,7 @@ func copySQL(t *tableState, columns string, computed bool) string {
 // read copies all tables into batches and hands them to out. It returns the
 // last batch, not yet handed over, so that the caller gives it the Position.
 func (s *snapshot) read(ctx context.Context, cfg *Config, pool *batchPool, out chan<- *batch, rows *atomic.Int64) (*batch, error) {
-	w := &copyWriter{ctx: ctx, pool: pool, out: out, commit: s.lsn.String(), taken: s.taken, progress: cfg.Progress, total: rows}
-	rows.Store(0)
+	w := &copyWriter{ctx: ctx, pool: pool, out: out, commit: s.lsn.String(), taken: s.taken, tally: pace.NewTally(cfg.Progress, rows)}
 	for i := range s.tables {
 		w.begin(&s.tables[i])
 		if err := w.truncate(); err != nil {
@@ -259,9 +259,9 @@ func (s *snapshot) read(ctx context.Context, cfg *Config, pool *batchPool, out c
 			}
 			return nil, w.explain(err)
 		}
-		w.report(true)
-		cfg.Logger.Info("read all rows of table", "table", s.tables[i].table.String(), "rows", w.rows, "bytes", w.bytes,
-			"elapsed", time.Since(w.began).Round(time.Millisecond))
+		done := w.tally.Done()
+		cfg.Logger.Info("read all rows of table", "table", s.tables[i].table.String(), "rows", done.Rows, "bytes", done.Bytes,
+			"elapsed", done.Elapsed.Round(time.Millisecond))
 	}
 	if w.b == nil {
 		return pool.Get(ctx)
@@ -271,29 +271,22 @@ func (s *snapshot) read(ctx context.Context, cfg *Config, pool *batchPool, out c
 
 // copyWriter is the io.Writer of CopyTo: it gets one row a call.
 type copyWriter struct {
-	ctx      context.Context //nolint:containedctx // an io.Writer is given none
-	pool     *batchPool
-	out      chan<- *batch
-	commit   string
-	taken    int64
-	progress func(Progress)
-	total    *atomic.Int64 // rows of all tables, for metrics
+	ctx    context.Context //nolint:containedctx // an io.Writer is given none
+	pool   *batchPool
+	out    chan<- *batch
+	commit string
+	taken  int64
+	tally  pace.Tally
 
 	st    *snapshotTable
 	b     *batch
 	tx    *replication.Transaction
 	index uint64 // of the next change in the snapshot
-
-	rows, bytes int64
-	began       time.Time
-	reported    time.Time
-	sent        int64 // rows at the last look at the clock
 }
 
 func (w *copyWriter) begin(st *snapshotTable) {
-	w.st, w.rows, w.bytes, w.sent = st, 0, 0, 0
-	w.began = time.Now()
-	w.reported = w.began
+	w.st = st
+	w.tally.Begin(st.table.Schema, st.table.Name, st.estimate)
 }
 
 // rowError is a row that could not be read, as against a connection that broke.
@@ -338,16 +331,11 @@ func (w *copyWriter) Write(row []byte) (int, error) {
 	}
 	after, column, err := copyRow(row, w.st.decoders, &w.b.Arena)
 	if err != nil {
-		return 0, &rowError{copyError(w.st.table, w.rows+1, column, err)}
+		return 0, &rowError{copyError(w.st.table, w.tally.Rows()+1, column, err)}
 	}
 	w.b.Add(replication.Change{Op: replication.OpRead, Table: w.st.table, After: after, Tx: w.tx, Index: w.index}, len(row))
 	w.index++
-	w.rows++
-	w.bytes += int64(len(row))
-	if w.rows-w.sent >= 1024 {
-		w.sent = w.rows
-		w.report(false)
-	}
+	w.tally.Row(len(row))
 	if w.b.Full() {
 		select {
 		case w.out <- w.b:
@@ -357,23 +345,6 @@ func (w *copyWriter) Write(row []byte) (int, error) {
 		}
 	}
 	return len(row), nil
-}
-
-// report tells the progress, at most once a second unless the table is done.
-func (w *copyWriter) report(done bool) {
-	w.total.Store(int64(w.index))
-	if w.progress == nil {
-		return
-	}
-	now := time.Now()
-	if !done && now.Sub(w.reported) < time.Second {
-		return
-	}
-	w.reported = now
-	w.progress(Progress{
-		Schema: w.st.table.Schema, Table: w.st.table.Name, Rows: w.rows, Bytes: w.bytes,
-		Estimate: w.st.estimate, Elapsed: now.Sub(w.began), Done: done,
-	})
 }
 
 // drop gives back the batch in work.

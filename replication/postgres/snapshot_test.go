@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cdc/replication"
+	"cdc/replication/pace"
 )
 
 // TestHandover has writers at work while the snapshot is taken and read. What
@@ -536,8 +537,8 @@ func TestProgress(t *testing.T) {
 	d.exec(`ANALYZE t`)
 	d.exec(`CREATE TABLE empty (id int PRIMARY KEY)`)
 	cfg := d.config("public.t", "public.empty")
-	var told []Progress
-	cfg.Progress = func(p Progress) { told = append(told, p) }
+	var told []pace.Progress
+	cfg.Progress = func(p pace.Progress) { told = append(told, p) }
 	s := mustOpen(t, cfg)
 	_, _ = readAll(t, s)
 	for i := range told {
@@ -546,7 +547,7 @@ func TestProgress(t *testing.T) {
 		}
 		told[i].Elapsed = 0
 	}
-	want := []Progress{
+	want := []pace.Progress{
 		{Schema: "public", Table: "t", Rows: 3000, Bytes: int64(len("1\t")*9 + len("10\t")*90 + len("100\t")*900 + len("1000\t")*2001 + 101*3000), Estimate: 3000, Done: true},
 		{Schema: "public", Table: "empty", Estimate: -1, Done: true},
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"cdc/replication"
+	"cdc/replication/pace"
 )
 
 // streamConfig says what to stream.
@@ -258,13 +259,13 @@ var errClosing = errors.New("stream is closed")
 func (s *stream) run(ctx context.Context) {
 	defer close(s.done)
 	defer s.progress.restart()
-	var retry backoff
+	var retry pace.Backoff
 	down := false // the state as it was logged last
 	for {
 		end := s.dec.end
 		err := s.session(ctx, func() {
 			if down {
-				s.log.Info("replication connection is back", "slot", s.cfg.Slot, "lsn", s.dec.end.String(), "attempts", retry.attempts)
+				s.log.Info("replication connection is back", "slot", s.cfg.Slot, "lsn", s.dec.end.String(), "attempts", retry.Attempts)
 			}
 			down = false
 		})
@@ -272,7 +273,7 @@ func (s *stream) run(ctx context.Context) {
 			err = context.Cause(ctx)
 		}
 		if s.connected.Swap(false) && s.dec.end != end {
-			retry = backoff{} // it got somewhere
+			retry = pace.Backoff{} // it got somewhere
 		}
 		if ctx.Err() != nil || !s.retriable(err, &retry) {
 			err = s.explain(ctx, err)
@@ -294,7 +295,7 @@ func (s *stream) run(ctx context.Context) {
 		s.mu.Lock()
 		s.inTx = s.dec.open()
 		s.mu.Unlock()
-		if !retry.sleep(ctx) {
+		if !retry.Sleep(ctx) {
 			continue // closing: session notices
 		}
 	}
@@ -303,19 +304,19 @@ func (s *stream) run(ctx context.Context) {
 // retriable reports whether to try again after err. A slot in use is waited
 // for: at the start for as long as configured, after a lost connection also for
 // as long as the server may take to notice the loss.
-func (s *stream) retriable(err error, retry *backoff) bool {
+func (s *stream) retriable(err error, retry *pace.Backoff) bool {
 	if sqlState(err) != codeInUse {
-		retry.busySince = time.Time{}
+		retry.Since = time.Time{}
 		return transient(err) || errors.Is(err, errWhole) || errors.Is(err, errProgress)
 	}
-	if retry.busySince.IsZero() {
-		retry.busySince = time.Now()
+	if retry.Since.IsZero() {
+		retry.Since = time.Now()
 	}
 	patience := s.cfg.SlotWait
 	if s.received.Load() != 0 {
 		patience += 90 * time.Second
 	}
-	return time.Since(retry.busySince) < patience
+	return time.Since(retry.Since) < patience
 }
 
 // session is one connection, from its start to its error. up is called when it
