@@ -1,12 +1,14 @@
 package avro
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"unsafe"
 )
 
@@ -120,7 +122,7 @@ func (s *JSONScratch) integer(dst []byte, t *jsonType, tok token) ([]byte, error
 }
 
 // parseInteger reads a whole number, also one with a fraction of zeros or an
-// exponent, as far as a double holds it exactly.
+// exponent.
 func parseInteger(b []byte) (v int64, ok bool) {
 	digits, negative := b, false
 	if len(digits) > 0 && (digits[0] == '-' || digits[0] == '+') {
@@ -145,15 +147,33 @@ func parseInteger(b []byte) (v int64, ok bool) {
 	return v, true
 }
 
+// wholeFloat reads a number with a point or an exponent that is whole all the
+// same, to the last digit.
 func wholeFloat(b []byte) (int64, bool) {
 	if r := (jsonReader{b: b}); !r.wholeNumber() {
 		return 0, false // a time, or a form of Go's
 	}
-	f, err := strconv.ParseFloat(view(b), 64)
-	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+	shift := 0 // of the point, to the right
+	if i := bytes.IndexAny(b, "eE"); i >= 0 {
+		var err error
+		if shift, err = strconv.Atoi(view(b[i+1:])); err != nil {
+			return 0, false
+		}
+		b = b[:i]
+	}
+	whole, fraction, _ := bytes.Cut(b, []byte{'.'})
+	sign := bytes.TrimRight(whole, "0123456789")
+	digits := string(whole[len(sign):]) + string(fraction)
+	significant := strings.TrimRight(digits, "0")
+	shift += len(digits) - len(significant) - len(fraction)
+	switch significant = strings.TrimLeft(significant, "0"); {
+	case significant == "":
+		return 0, true
+	case shift < 0 || shift > 18:
 		return 0, false
 	}
-	return int64(f), true
+	v, err := strconv.ParseInt(string(sign)+significant+strings.Repeat("0", shift), 10, 64)
+	return v, err == nil
 }
 
 // view is b as a string without a copy, for functions that keep nothing of it.
