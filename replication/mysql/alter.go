@@ -200,6 +200,18 @@ func (p *parser) notColumn() bool {
 // upToComma takes the tokens before the next comma outside of parentheses, and
 // passes over it.
 func (p *parser) upToComma() []token {
+	return p.upTo(func(t token, depth int) bool { return t.is(",") && depth <= 0 })
+}
+
+// upToClosing takes the tokens before the parenthesis that closes an open one,
+// and passes over it.
+func (p *parser) upToClosing() []token {
+	return p.upTo(func(t token, depth int) bool { return t.is(")") && depth < 0 })
+}
+
+// upTo takes the tokens before the first one that ends them, or all, and passes
+// over it. depth is how many parentheses are open behind it.
+func (p *parser) upTo(end func(t token, depth int) bool) []token {
 	depth := 0
 	for i, t := range p.list {
 		switch {
@@ -207,31 +219,11 @@ func (p *parser) upToComma() []token {
 			depth++
 		case t.is(")"):
 			depth--
-		case t.is(",") && depth <= 0:
+		}
+		if end(t, depth) {
 			taken := p.list[:i]
 			p.list = p.list[i+1:]
 			return taken
-		}
-	}
-	taken := p.list
-	p.list = nil
-	return taken
-}
-
-// upToClosing takes the tokens before the parenthesis that closes an open one,
-// and passes over it.
-func (p *parser) upToClosing() []token {
-	depth := 0
-	for i, t := range p.list {
-		switch {
-		case t.is("("):
-			depth++
-		case t.is(")"):
-			if depth--; depth < 0 {
-				taken := p.list[:i]
-				p.list = p.list[i+1:]
-				return taken
-			}
 		}
 	}
 	taken := p.list
