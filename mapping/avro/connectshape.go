@@ -237,23 +237,11 @@ func appendShape(dst, wkb []byte, shape string, closed bool) ([]byte, bool) {
 
 // readVector turns an array of numbers into pgvector's text.
 func (s *readStep) readVector(c *cursor, dst *replication.Value, mem *Memory) {
-	bits, one := 64, c.double
-	if s.node.items.typ == typeFloat {
-		bits, one = 32, c.float
-	}
 	start := len(mem.bytes)
-	mem.bytes = append(mem.bytes, '[')
-	for c.err == nil {
-		count, _ := c.block()
-		if count == 0 {
-			break
-		}
-		for ; count > 0 && c.err == nil; count-- {
-			if len(mem.bytes) > start+1 {
-				mem.bytes = append(mem.bytes, ',')
-			}
-			mem.bytes = strconv.AppendFloat(mem.bytes, one(), 'g', -1, bits)
-		}
+	if s.node.items.typ == typeFloat {
+		mem.list(c, '[', func(b []byte) []byte { return strconv.AppendFloat(b, c.float(), 'g', -1, 32) })
+	} else {
+		mem.list(c, '[', func(b []byte) []byte { return strconv.AppendFloat(b, c.double(), 'g', -1, 64) })
 	}
 	mem.bytes = append(mem.bytes, ']')
 	s.bounded(c, dst, mem, start)
@@ -263,20 +251,30 @@ func (s *readStep) readVector(c *cursor, dst *replication.Value, mem *Memory) {
 func (s *readStep) readSparse(c *cursor, dst *replication.Value, mem *Memory) {
 	dimensions := c.int()
 	start := len(mem.bytes)
-	mem.bytes = append(mem.bytes, '{')
+	mem.list(c, '{', func(b []byte) []byte {
+		b = append(strconv.AppendInt(b, c.int(), 10), ':')
+		return strconv.AppendFloat(b, c.double(), 'g', -1, 64)
+	})
+	mem.bytes = strconv.AppendInt(append(mem.bytes, '}', '/'), dimensions, 10)
+	s.bounded(c, dst, mem, start)
+}
+
+// list reads an array or a map in blocks: it appends open and then what one
+// appends of each item, separated by commas.
+func (m *Memory) list(c *cursor, open byte, one func([]byte) []byte) {
+	m.bytes = append(m.bytes, open)
+	first := true
 	for c.err == nil {
 		count, _ := c.block()
 		if count == 0 {
-			break
+			return
 		}
 		for ; count > 0 && c.err == nil; count-- {
-			if len(mem.bytes) > start+1 {
-				mem.bytes = append(mem.bytes, ',')
+			if !first {
+				m.bytes = append(m.bytes, ',')
 			}
-			mem.bytes = append(strconv.AppendInt(mem.bytes, c.int(), 10), ':')
-			mem.bytes = strconv.AppendFloat(mem.bytes, c.double(), 'g', -1, 64)
+			first = false
+			m.bytes = one(m.bytes)
 		}
 	}
-	mem.bytes = strconv.AppendInt(append(mem.bytes, '}', '/'), dimensions, 10)
-	s.bounded(c, dst, mem, start)
 }
