@@ -63,6 +63,16 @@ func consumes(topics []string, topic string) bool {
 
 func (d *decoder) given(path string) bool { _, ok := d.nodes[path]; return ok }
 
+// givenOf returns those of the fields of path that are given.
+func (d *decoder) givenOf(path string, fields ...string) (given []string) {
+	for _, f := range fields {
+		if d.given(path + "." + f) {
+			given = append(given, f)
+		}
+	}
+	return given
+}
+
 func (c *Config) completeTables(d *decoder) {
 	if len(c.Tables) > 0 && !d.given("source") {
 		d.at("tables", "source is missing: which database has these tables")

@@ -52,6 +52,7 @@ func (t *TLS) complete(d *decoder, path string) {
 
 func (s *SASL) complete(d *decoder) {
 	const path = "kafka.sasl"
+	tokens := []string{"token", "token_file", "token_url"}
 	switch s.Mechanism {
 	case "plain", "scram-sha-256", "scram-sha-512":
 		if s.Username == "" && !d.hasProblem(path+".username") {
@@ -60,18 +61,11 @@ func (s *SASL) complete(d *decoder) {
 		if s.Password.IsZero() && !d.hasProblem(path+".password_file") && !d.hasProblem(path+".password") {
 			d.at(path, "password (or password_file) is missing: mechanism %s needs it", s.Mechanism)
 		}
-		for _, f := range []string{"token", "token_file", "token_url"} {
-			if d.given(path + "." + f) {
-				d.at(path+"."+f, "is for mechanism oauthbearer")
-			}
+		for _, f := range d.givenOf(path, tokens...) {
+			d.at(path+"."+f, "is for mechanism oauthbearer")
 		}
 	case "oauthbearer":
-		var ways []string
-		for _, f := range []string{"token", "token_file", "token_url"} {
-			if d.given(path + "." + f) {
-				ways = append(ways, f)
-			}
-		}
+		ways := d.givenOf(path, tokens...)
 		switch {
 		case len(ways) == 0:
 			d.at(path, "one of token, token_file and token_url is missing: mechanism oauthbearer needs it")

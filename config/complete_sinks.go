@@ -63,12 +63,7 @@ func (c *Config) completeSinks(d *decoder) {
 
 // completeTarget looks for the one target that a sink has.
 func (s *Sink) completeTarget(d *decoder, path string) {
-	var targets []string
-	for _, name := range []string{"postgres", "mysql", "mariadb"} {
-		if d.given(path + "." + name) {
-			targets = append(targets, name)
-		}
-	}
+	targets := d.givenOf(path, "postgres", "mysql", "mariadb")
 	switch {
 	case len(targets) == 0:
 		d.at(path, "postgres, mysql or mariadb is missing: which database to write to")

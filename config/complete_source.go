@@ -11,12 +11,7 @@ import (
 )
 
 func (c *Config) completeSource(d *decoder) {
-	var families []string
-	for _, name := range []string{"postgres", "mysql", "mariadb"} {
-		if d.given("source." + name) {
-			families = append(families, name)
-		}
-	}
+	families := d.givenOf("source", "postgres", "mysql", "mariadb")
 	switch {
 	case d.given("source") && len(families) == 0 && !d.hasProblem("source"):
 		d.at("source", "postgres, mysql or mariadb is missing: which database to capture from")

@@ -94,22 +94,31 @@ func schemaFiles(o *object, to *map[string]string) {
 	f.set = func(d *decoder, n *yaml.Node, path string) {
 		*to = map[string]string{}
 		d.mapping(n, path, func(key, value *yaml.Node, at string) {
-			name, ok := d.text(value, at)
-			if !ok {
-				return
-			}
-			data, err := d.read(d.relative(name))
-			switch {
-			case err != nil:
-				d.problem(value, at, "cannot read: %v", err)
-			case !json.Valid(data):
-				d.problem(value, at, "%s is not JSON", name)
-			default:
-				(*to)[key.Value] = string(data)
+			if schema, ok := d.schemaFile(value, at); ok {
+				(*to)[key.Value] = schema
 			}
 		})
 	}
 	o.add(f)
+}
+
+// schemaFile returns the content of the file that n names: an Avro schema, of
+// which only the JSON is looked at here.
+func (d *decoder) schemaFile(n *yaml.Node, path string) (schema string, ok bool) {
+	name, ok := d.text(n, path)
+	if !ok {
+		return "", false
+	}
+	data, err := d.read(d.relative(name))
+	switch {
+	case err != nil:
+		d.problem(n, path, "cannot read: %v", err)
+		return "", false
+	case !json.Valid(data):
+		d.problem(n, path, "%s is not JSON", name)
+		return "", false
+	}
+	return string(data), true
 }
 
 var outboxTopicForm = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
@@ -163,10 +172,8 @@ func (c *Config) completeOutbox(d *decoder) {
 			if strings.Contains(strings.TrimSuffix(b.Prefix, "*"), "*") {
 				d.at(path+".prefix", "may have one * only, at its end")
 			}
-			for _, f := range []string{"preset", "columns", "headers", "snapshot", "cleanup"} {
-				if d.given(path + "." + f) {
-					d.at(path+"."+f, "is for tables")
-				}
+			for _, f := range d.givenOf(path, "preset", "columns", "headers", "snapshot", "cleanup") {
+				d.at(path+"."+f, "is for tables")
 			}
 		}
 		if b.Cleanup != nil && b.OnError == "skip" {

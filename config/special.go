@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/json"
 	"errors"
 	"net"
 
@@ -42,18 +41,8 @@ func (k *Key) declare(o *object) {
 	way(KeyField, o.texts("field", &k.Fields, "Columns, in Avro, with a schema made from theirs. The way out for tables without a primary key."))
 	f := &field{name: "schema", kind: "file", doc: "File with an Avro schema of the key; its fields are the table's columns."}
 	f.set = func(d *decoder, n *yaml.Node, path string) {
-		name, ok := d.text(n, path)
-		if !ok {
-			return
-		}
-		data, err := d.read(d.relative(name))
-		switch {
-		case err != nil:
-			d.problem(n, path, "cannot read: %v", err)
-		case !json.Valid(data):
-			d.problem(n, path, "%s is not JSON", name)
-		default:
-			k.Schema = string(data)
+		if schema, ok := d.schemaFile(n, path); ok {
+			k.Schema = schema
 		}
 	}
 	way(KeySchema, o.add(f))
