@@ -7,8 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -195,20 +193,5 @@ value.converter.schema.registry.url=%[5]s
 }
 
 func (c *Connect) answers(ctx context.Context, ports []int) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.address(ports)+"/connectors", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET /connectors: %s", resp.Status)
-	}
-	return nil
+	return answersGet(ctx, c.address(ports), "/connectors")
 }

@@ -309,7 +309,12 @@ func (r *Registry) prepare(_ context.Context, s *Server, ports []int) (*exec.Cmd
 }
 
 func (r *Registry) answers(ctx context.Context, ports []int) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.address(ports)+"/subjects", nil)
+	return answersGet(ctx, r.address(ports), "/subjects")
+}
+
+// answersGet asks a server for a path of its API.
+func answersGet(ctx context.Context, address, path string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+path, nil)
 	if err != nil {
 		return err
 	}
@@ -322,7 +327,7 @@ func (r *Registry) answers(ctx context.Context, ports []int) error {
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET /subjects: %s", resp.Status)
+		return fmt.Errorf("GET %s: %s", path, resp.Status)
 	}
 	return nil
 }
