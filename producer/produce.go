@@ -19,11 +19,12 @@ import (
 )
 
 // What Record.Partition says to the partitioner where it is no partition's
-// number: to choose, or to take the hash that Record.Offset bears, which kgo
-// writes only once the record is acknowledged.
+// number: to choose; to take the hash that Record.Offset bears, which kgo
+// writes only once the record is acknowledged; or to tell how many there are.
 const (
 	hashed    = -1
 	prehashed = -2
+	counting  = -3
 )
 
 // Produce implements pipeline.Producer. done may also run before Produce
@@ -149,6 +150,10 @@ func (c *call) add(ctx context.Context, i int) error {
 	last.records++
 	last.bytes += len(k.Key) + len(k.Value)
 	if m.AllPartitions {
+		if err := c.p.learn(ctx, c.topic); err != nil {
+			c.slab = c.slab[:i]
+			return err
+		}
 		c.instead(i, other{everywhere: true})
 	}
 	return nil
@@ -193,9 +198,9 @@ func (c *call) handOver() {
 	c.settle(1)
 }
 
-// everywhere sends k to every partition. The partitioner counts them, as kgo
-// sees them: the count may grow while the first copies are handed over, and
-// these are the partitions that this producer has written to or will.
+// everywhere sends k to every partition. The partitioner counts them, as kgo,
+// which knows the topic by now, sees them when it is given the first copy: these
+// are the partitions that this producer has written to.
 func (c *call) everywhere(k *kgo.Record) {
 	known, _ := c.p.topics.Load(k.Topic) // add has put it there; c.topic is the last record's
 	t := known.(*topic)
@@ -215,14 +220,10 @@ func (c *call) obstacle(ctx context.Context, k *kgo.Record) (why, err error) {
 	if size := recordBatchSize(k); size > c.topic.limit {
 		return &tooLargeError{topic: c.topic.name, size: size, limit: c.topic.limit}, nil
 	}
-	if k.Partition < c.topic.partitions.Load() {
-		return nil, nil
+	if k.Partition >= c.topic.partitions.Load() {
+		return c.p.await(ctx, c.topic, k.Partition)
 	}
-	now, err := c.p.describe(ctx, c.topic.name) // it may have got more
-	if err != nil || int(k.Partition) < now.partitions {
-		return nil, err
-	}
-	return fmt.Errorf("partition %d is chosen, and topic %s has %d (0 to %d)", k.Partition, c.topic.name, now.partitions, now.partitions-1), nil
+	return nil, nil
 }
 
 // unfit returns the dead letter for k, which its topic does not take, if that was
@@ -319,9 +320,13 @@ func (c *call) explain(k *kgo.Record, err error) error {
 		}
 		return why
 	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
-		return fmt.Errorf("produce to topic %s: it was deleted while cdc wrote to it; the next start makes it anew or asks for it: %w", k.Topic, err)
+		return deleted(k.Topic, err)
 	}
 	return explain(err, "produce to topic "+k.Topic, "Write on topic "+k.Topic)
+}
+
+func deleted(topic string, err error) error {
+	return fmt.Errorf("produce to topic %s: it was deleted while cdc wrote to it; the next start makes it anew or asks for it: %w", topic, err)
 }
 
 // find returns the record that k was made of, or nil for copies.

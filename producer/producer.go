@@ -65,11 +65,12 @@ type Config struct {
 
 // Producer publishes to one Kafka cluster.
 type Producer struct {
-	conf    Config
-	log     *slog.Logger
-	client  *kgo.Client
-	admin   *kadm.Client
-	metrics *metrics
+	conf     Config
+	log      *slog.Logger
+	client   *kgo.Client
+	admin    *kadm.Client
+	metrics  *metrics
+	patience time.Duration // see await
 
 	mu     sync.Mutex // held by Produce: calls go on in the order they came
 	gather gathering
@@ -84,7 +85,7 @@ type Producer struct {
 
 // New makes a Producer. It does not wait for the brokers.
 func New(_ context.Context, conf Config) (*Producer, error) {
-	p := &Producer{conf: conf, log: conf.Logger, closed: make(chan struct{})}
+	p := &Producer{conf: conf, log: conf.Logger, closed: make(chan struct{}), patience: patience}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}

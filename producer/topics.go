@@ -55,8 +55,9 @@ const (
 // topic is a topic that is known to exist.
 type topic struct {
 	name                   string
-	limit                  int // of a record, in bytes as recordBatchSize counts
-	partitions             atomic.Int32
+	limit                  int          // of a record, in bytes as recordBatchSize counts
+	partitions             atomic.Int32 // that kgo knows of; 0 until it was asked
+	beyond                 time.Time    // when a partition was last missing for good; see await
 	records, bytes, errors prometheus.Counter
 }
 
@@ -152,7 +153,6 @@ func (p *Producer) remember(name string, found topicState) *topic {
 	if m := p.conf.MaxRecordBytes; m > 0 && m < t.limit && name != p.conf.DeadLetterTopic {
 		t.limit = m
 	}
-	t.partitions.Store(int32(found.partitions))
 	p.topics.Store(name, t)
 	return t
 }
