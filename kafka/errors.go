@@ -24,6 +24,9 @@ func Remedy(err error, what string) (string, bool) {
 		return "set kafka.topics to what the cluster allows, or create the topic by hand and set kafka.topics.create: false", true
 	case errors.Is(err, kerr.InvalidRecord):
 		return "the brokers refuse the record itself; a compacted topic takes no records without a key: choose a key for the table, or set cleanup.policy=delete on the topic", true
+	case errors.Is(err, kerr.InvalidTimestamp):
+		return "records bear the time of their commit: set the database's clock right if it is ahead of the brokers', or let the topic take them " +
+			"(kafka-configs.sh --alter --entity-type topics --entity-name … --add-config message.timestamp.after.max.ms=9223372036854775807, and message.timestamp.before.max.ms if that is bounded; message.timestamp.difference.max.ms before Kafka 3.6)", true
 	case errors.Is(err, kerr.InvalidTopicException):
 		return "change the topic template: letters, digits, '.', '_' and '-' only, at most 249 characters", true
 	}
