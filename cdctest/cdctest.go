@@ -30,7 +30,7 @@ import (
 )
 
 // patience is how long anything here may take before the test fails.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Cluster is a broker and a schema registry inside the test's process.
 type Cluster struct {

@@ -57,10 +57,13 @@ func (h *Home) install(ctx context.Context, name string, fill func(ctx context.C
 	begin := time.Now()
 	h.logf("installing %s", name)
 	fresh := dir + ".new"
-	if err := errors.Join(os.RemoveAll(fresh), os.MkdirAll(fresh, 0o755)); err != nil {
-		return err
-	}
-	if err := fill(ctx, fresh); err != nil {
+	err = h.download(ctx, name, func() error {
+		if err := errors.Join(os.RemoveAll(fresh), os.MkdirAll(fresh, 0o755)); err != nil {
+			return err
+		}
+		return fill(ctx, fresh)
+	})
+	if err != nil {
 		return fmt.Errorf("install %s: %w", name, err)
 	}
 	if err := os.Rename(fresh, dir); err != nil {
@@ -68,6 +71,22 @@ func (h *Home) install(ctx context.Context, name string, fill func(ctx context.C
 	}
 	h.logf("installed %s in %.0f s", name, time.Since(begin).Seconds())
 	return nil
+}
+
+// download calls f, which fetches something over the network, and up to two times
+// more when it fails: registries have bad moments.
+func (h *Home) download(ctx context.Context, name string, f func() error) error {
+	for pause := 2 * time.Second; ; pause *= 5 {
+		err := f()
+		if err == nil || ctx.Err() != nil || pause > 10*time.Second {
+			return err
+		}
+		h.logf("%s: will try again: %v", name, err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
 }
 
 // run runs a program in a folder and shows its output when it fails.
@@ -171,10 +190,13 @@ func (h *Home) environment(ctx context.Context, name string, requirements ...str
 	}
 	begin := time.Now()
 	h.logf("installing %s", name)
-	if err := run(ctx, h.venv(), "python3", "-m", "venv", "--clear", dir); err != nil {
-		return "", err
-	}
-	if err := run(ctx, dir, python, append([]string{"-m", "pip", "-q", "install"}, requirements...)...); err != nil {
+	err = h.download(ctx, name, func() error {
+		if err := run(ctx, h.venv(), "python3", "-m", "venv", "--clear", dir); err != nil {
+			return err
+		}
+		return run(ctx, dir, python, append([]string{"-m", "pip", "-q", "install"}, requirements...)...)
+	})
+	if err != nil {
 		return "", err
 	}
 	h.logf("installed %s in %.0f s", name, time.Since(begin).Seconds())

@@ -180,7 +180,12 @@ func (s *Server) Start(ctx context.Context) (started bool, err error) {
 		}
 	}
 	if len(st.Ports) != s.kind.ports() || !free(st.Ports) {
-		if st.Ports, err = s.home.choose(s.kind.ports()); err != nil {
+		// Noted before the choice of anybody else.
+		err := s.home.choose(s.kind.ports(), func(ports []int) error {
+			st = state{Ports: ports}
+			return s.save(st)
+		})
+		if err != nil {
 			return false, err
 		}
 	}
@@ -214,13 +219,14 @@ func (s *Server) Start(ctx context.Context) (started bool, err error) {
 	return true, nil
 }
 
-// await asks until the server answers, for 90 s at most.
+// await asks until the server answers, for four minutes at most: the machine may
+// be busy.
 func (s *Server) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
 	defer cancel()
 	ports := s.load().Ports
 	for {
-		try, done := context.WithTimeout(ctx, 5*time.Second)
+		try, done := context.WithTimeout(ctx, 20*time.Second)
 		err := s.kind.answers(try, ports)
 		done()
 		if err == nil {
@@ -335,14 +341,20 @@ func born(pid int) uint64 {
 }
 
 // Ports picks n free ports.
-func (h *Home) Ports(n int) ([]int, error) { return h.choose(n) }
+func (h *Home) Ports(n int) (ports []int, err error) {
+	err = h.choose(n, func(picked []int) error {
+		ports = picked
+		return nil
+	})
+	return ports, err
+}
 
 // choose picks free ports below those that the kernel hands out by itself, and
-// that no other server of this Home has.
-func (h *Home) choose(n int) ([]int, error) {
+// that no other server of this Home has. Until note returns nobody else picks any.
+func (h *Home) choose(n int, note func(ports []int) error) error {
 	unlock, err := lock(filepath.Join(h.Dir, "run", ".ports"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer unlock()
 	taken := map[int]bool{}
@@ -360,10 +372,10 @@ func (h *Home) choose(n int) ([]int, error) {
 		}
 		taken[p] = true
 		if ports = append(ports, p); len(ports) == n {
-			return ports, nil
+			return note(ports)
 		}
 	}
-	return nil, errors.New("choose ports: none is free")
+	return errors.New("choose ports: none is free")
 }
 
 func free(ports []int) bool {

@@ -99,7 +99,7 @@ func MySQLConn(ctx context.Context, address string) (*client.Conn, error) {
 		return nil, err
 	}
 	password, _ := u.User.Password()
-	conn, err := client.ConnectWithContext(context.WithoutCancel(ctx), u.Host, u.User.Username(), password, strings.TrimPrefix(u.Path, "/"), 10*time.Second)
+	conn, err := client.ConnectWithContext(context.WithoutCancel(ctx), u.Host, u.User.Username(), password, strings.TrimPrefix(u.Path, "/"), time.Minute)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", u.Host, err)
 	}

@@ -91,7 +91,7 @@ func startLate(t testing.TB, variable, name string, server func(h *services.Home
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute) // its installation, too
 	defer cancel()
 	s := server(home, name)
 	started, err := s.Start(ctx)
@@ -123,7 +123,7 @@ func PostgresOn(t testing.TB, admin string) string {
 	t.Cleanup(func() {
 		exec(t, admin, `SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = '`+name+`' AND active`)
 		// An ended walsender lets go of its slot a moment later: drop with retries.
-		for deadline := time.Now().Add(20 * time.Second); ; {
+		for deadline := time.Now().Add(2 * time.Minute); ; {
 			err := try(admin, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '`+name+`'`)
 			if err == nil {
 				break
@@ -147,7 +147,7 @@ func exec(t testing.TB, url, sql string) {
 }
 
 func try(url, sql string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {

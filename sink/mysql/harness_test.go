@@ -45,12 +45,15 @@ func (l *logs) String() string {
 	return l.text.String()
 }
 
+// patience is how long anything may take on a machine that is busy.
+const patience = 2 * time.Minute
+
 // await waits until something is logged.
 func (l *logs) await(t testing.TB, text string) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for !strings.Contains(l.String(), text) {
 		select {
 		case <-tick.C:

@@ -68,7 +68,7 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 		tg.Apply(s, row(num(1), str("a")))
 		_, err := tg.w.exec(t.Context(), "SET SESSION TRANSACTION READ ONLY")
 		tg.Must(err)
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		tg.Must(tg.w.Apply(ctx, "g", tg.Batch(s, row(num(2), str("b")))))
 		if got := tg.dump("SELECT count(*) FROM t"); got != "2" {
@@ -77,18 +77,18 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 	})
 }
 
-// blocked waits until the Writer waits for a lock.
-func (t *target) blocked() {
+// blocked waits until a session waits for a lock.
+func (t *target) blocked(session string) {
 	t.Helper()
 	// What InnoDB shows it makes anew when nobody has looked for a tenth of a second.
 	tick := time.NewTicker(110 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
-	for t.dump("SELECT count(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'") == "0" {
+	deadline := time.After(patience)
+	for t.dump("SELECT count(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT' AND trx_mysql_thread_id = "+session) == "0" {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatal("nobody waits for a lock")
+			t.Fatal("it does not wait for a lock")
 		}
 	}
 }
@@ -110,8 +110,9 @@ func TestDeadlockIsRetried(t *testing.T) {
 		done := make(chan error, 1)
 		b := tg.Batch(s, row(num(1), str("b")))
 		b.Tables = append(b.Tables, sink.Rows{Shape: s2, Rows: []sink.Row{row(num(1), str("b"))}})
+		session := tg.session()
 		go func() { done <- tg.w.Apply(t.Context(), "g", b) }()
-		tg.blocked()
+		tg.blocked(session)
 		tg.exec("UPDATE t SET note = 'other'", "COMMIT")
 		tg.Must(<-done)
 		if got := tg.dump("SELECT t.note, t2.note FROM t JOIN t2 ON t.id = t2.id"); got != "b|b" {

@@ -54,7 +54,7 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 	s := shape(id(), note())
 	tg.Apply(s, row(num(1), str("a")))
 	tg.Must(tg.w.exec(t.Context(), "SET default_transaction_read_only = on"))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	tg.Must(tg.w.Apply(ctx, "g", tg.Batch(s, row(num(2), str("b")))))
 	if got := tg.dump("SELECT count(*) FROM t"); got != "2" {
@@ -69,9 +69,12 @@ func TestDeadlockIsRetried(t *testing.T) {
 	tg.Apply(s, row(num(1), str("a")))
 	tg.Apply(s2, row(num(1), str("a")))
 	// Another session holds t2 and then wants t; the Writer holds t and wants t2.
+	// A session looks for a deadlock once, when it has waited for that long: the
+	// Writer is to be the one that finds it.
+	tg.Must(tg.w.exec(t.Context(), "SET deadlock_timeout = '3s'"))
 	tx, err := tg.db.Begin(t.Context())
 	tg.Must(err)
-	_, err = tx.Exec(t.Context(), "SET LOCAL deadlock_timeout = '10s'; UPDATE t2 SET note = 'other'")
+	_, err = tx.Exec(t.Context(), "SET LOCAL deadlock_timeout = '2min'; UPDATE t2 SET note = 'other'")
 	tg.Must(err)
 	done := make(chan error, 1)
 	b := tg.Batch(s, row(num(1), str("b")))
