@@ -28,7 +28,9 @@ type reader struct {
 	// hold runs f, which may take its time and changes the batch.
 	hold  func(f func() error) error
 	bound func() // done has moved
-	fold  bool   // names of tables are compared without regard to case
+	// undo takes back the changes of the transaction at hand, which ends here.
+	undo func(cause error) error
+	fold bool // names of tables are compared without regard to case
 
 	done  place // everything before it is in batches
 	marks *marks
@@ -36,8 +38,9 @@ type reader struct {
 	// resume is a transaction of which changes have been handed out before the
 	// connection broke: as many are passed over when it comes again.
 	resume struct {
-		id    txID
-		count uint64
+		id     txID
+		server string // whose log it was, "" when it is not known where in it
+		count  uint64
 	}
 
 	server   string // whose log it is: serverInfo.identity
@@ -93,14 +96,14 @@ func newReader(cfg *Config, sh *shapes, from place, m *marks) *reader {
 // restart prepares for the log to come again from r.done.
 func (r *reader) restart() {
 	if out := r.tx.index + r.tx.pass; r.tx.open && out > 0 {
-		r.resume.id, r.resume.count = r.tx.id, out
+		r.resume.id, r.resume.server, r.resume.count = r.tx.id, "", out
+		if r.tx.sum != 0 {
+			r.resume.server = r.server
+		}
 	}
-	r.tx = transaction{}
-	r.late, r.lacking = r.late[:0], r.lacking[:0]
-	r.group, r.undecided = group{}, r.done.prepared
+	r.abandon()
 	r.file, r.offset = r.done.file, r.done.offset
 	r.checksum = false
-	clear(r.tables)
 }
 
 // use says whose log comes next, and at which of the hosts.
@@ -217,7 +220,7 @@ func (r *reader) dispatch(ctx context.Context, h header, body []byte, start uint
 	case gorepl.GTID_EVENT, gorepl.ANONYMOUS_GTID_EVENT, gorepl.GTID_TAGGED_LOG_EVENT, gorepl.MARIADB_GTID_EVENT:
 		return r.transactionBegins(h, body, start)
 	case gorepl.FORMAT_DESCRIPTION_EVENT:
-		return r.format(body)
+		return r.format(h, body)
 	case gorepl.ROTATE_EVENT:
 		return r.rotate(body)
 	case gorepl.INCIDENT_EVENT:
@@ -239,12 +242,31 @@ func (r *reader) dispatch(ctx context.Context, h header, body []byte, start uint
 
 // format reads a FORMAT_DESCRIPTION event, of which the end matters: whether
 // the events of the file carry checksums.
-func (r *reader) format(body []byte) error {
+//
+// It begins a file, unless its offset is 0, as at the begin of a dump. No
+// transaction goes on in another file: one that is open was torn by a crash
+// (MariaDB source, "Format_description_log_event::do_apply_event").
+func (r *reader) format(h header, body []byte) error {
 	if len(body) < 5 {
 		return errShort
 	}
 	r.checksum = body[len(body)-5] == 1
+	if h.end == 0 || !r.tx.open {
+		return nil
+	}
+	if err := r.undo(nil); err != nil {
+		return err
+	}
+	r.abandon()
 	return nil
+}
+
+// abandon forgets the transaction at hand, which has no end or comes again.
+func (r *reader) abandon() {
+	r.tx = transaction{}
+	r.late, r.lacking = r.late[:0], r.lacking[:0]
+	r.group, r.undecided = group{}, r.done.prepared
+	clear(r.tables)
 }
 
 // rotate reads a ROTATE event: the name of the file that follows.

@@ -54,6 +54,7 @@ type stream struct {
 	handedAt time.Time
 	bytes    int64 // of log since then
 	partly   bool  // next has handed out a transaction, but not its end
+	owed     bool  // the newest boundary is to be handed out before err
 	err      error // why run has ended
 	conn     *conn
 
@@ -69,7 +70,7 @@ func startStream(cfg *Config, sh *shapes, from place, m *marks, fold bool, pool 
 		idle: cmp.Or(cfg.IdleInterval, idleInterval),
 	}
 	s.look = time.NewTimer(s.idle)
-	s.reader.room, s.reader.aside, s.reader.hold, s.reader.bound, s.reader.fold = s.room, s.aside, s.hold, s.bound, fold
+	s.reader.room, s.reader.aside, s.reader.hold, s.reader.bound, s.reader.undo, s.reader.fold = s.room, s.aside, s.hold, s.bound, s.undo, fold
 	go s.run(ctx)
 	return s
 }
@@ -92,13 +93,33 @@ func (s *stream) next(ctx context.Context) (*batch, error) {
 			if b := s.take(); b != nil {
 				return b, nil
 			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return nil, s.err
+			return s.last(ctx)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// last returns what comes when run has ended and all is taken: its error, and
+// before that the Position that is owed.
+func (s *stream) last(ctx context.Context) (*batch, error) {
+	s.mu.Lock()
+	b, owed, err := s.cur, s.owed && s.bounds > s.handed, s.err
+	s.cur, s.owed = nil, false
+	s.mu.Unlock()
+	switch {
+	case !owed && b != nil:
+		b.Release()
+		return nil, err
+	case !owed:
+		return nil, err
+	case b == nil:
+		if b, err = s.pool.Get(ctx); err != nil {
+			return nil, err
+		}
+	}
+	b.Open, b.Position = true, s.reader.marks.text.at(&s.reader.done)
+	return b, nil
 }
 
 // take takes the batch if it is worth it.
@@ -186,7 +207,9 @@ func (s *stream) run(ctx context.Context) {
 			err = errClosing
 		}
 		if torn(err) {
-			err = s.undo(err)
+			s.mu.Lock()
+			err = cmp.Or(s.undo(err), err)
+			s.mu.Unlock()
 		}
 		got := s.connected.Swap(false) && s.bounds != bounds // somewhere
 		if got {
@@ -238,10 +261,8 @@ func torn(err error) bool {
 
 // undo takes back the changes of a transaction of which a torn log has the begin
 // only: it never committed, and the next one gets its number. What was handed out
-// already cannot be taken back.
-func (s *stream) undo(err error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// already cannot be taken back: that is a refusal. s.mu is held.
+func (s *stream) undo(cause error) error {
 	tx, here := &s.reader.tx, 0
 	if s.cur != nil {
 		here = len(s.cur.Changes) - s.cur.whole
@@ -251,11 +272,22 @@ func (s *stream) undo(err error) error {
 	out := tx.open && tx.index+tx.pass > uint64(here)
 	id := string(tx.id.append(nil))
 	tx.index, tx.pass = 0, 0 // restart would pass over as many
-	if !out {
-		return err
+	if out {
+		// From the boundary before it the server goes on behind it; from an earlier
+		// one the same would come again.
+		s.owed = true
+		return refuseTorn(id, cause)
 	}
+	if tx.open {
+		s.log.Warn("the server crashed while it wrote a transaction to its log, which never committed and is passed over", "transaction", id)
+	}
+	return nil
+}
+
+// refuseTorn: what was handed out cannot be taken back.
+func refuseTorn(id string, cause error) error {
 	return refuse(fmt.Sprintf("the server crashed while it wrote transaction %s to its log, and changes of it were published: it never committed", id),
-		"start cdc again, which goes on behind it; the changes of that transaction stay where they were published: cdc drop begins again with a new snapshot", err)
+		"start cdc again, which goes on behind it; the changes of that transaction stay where they were published: cdc drop begins again with a new snapshot", cause)
 }
 
 // connection is one connection, from its start to its error. up is called when

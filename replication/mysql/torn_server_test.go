@@ -2,9 +2,12 @@ package mysql
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"cdc/internal/services"
@@ -82,46 +85,70 @@ func tear(t *testing.T, data string) {
 }
 
 // TestTornTransaction: the next transaction gets the number of one that a crash
-// left without its end. Nothing of it is passed over for changes of that one.
+// left without its end, in the middle of an event or where one ends. Nothing of it
+// is passed over for changes of that one.
 func TestTornTransaction(t *testing.T) {
 	t.Parallel()
-	server := servicetest.OwnMySQL(t, services.MariaDB1011, nil)
-	cfg, exec := configAt(t, ownDatabase(t, server), "t")
-	exec("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20))", "INSERT INTO t VALUES (1, 'x')")
-	r := openSource(t, cfg)
-	r.take(1)
-	r.close()
-	cfg.From = r.pos
-	exec("INSERT INTO t VALUES (2, 'y')", "BEGIN", "INSERT INTO t VALUES (10, 'torn')", "INSERT INTO t VALUES (11, 'torn')", "INSERT INTO t VALUES (12, 'torn')", "COMMIT")
-	if err := server.Kill(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob(filepath.Join(server.Dir(), "data", "binlog.[0-9]*"))
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	last := files[len(files)-1]
-	st, err := os.Stat(last)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(last, st.Size()-31-10); err != nil { // the XID event and more
-		t.Fatal(err)
-	}
-	if _, err := server.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	_, exec = configAt(t, server.Address()+"app", "t")
-	exec("BEGIN", "INSERT INTO t VALUES (20, 'real')", "INSERT INTO t VALUES (21, 'real')", "INSERT INTO t VALUES (22, 'real')", "COMMIT")
-	var ids []string
-	for starts := 0; !slices.Contains(ids, "22"); {
-		r := openSource(t, cfg)
-		for !slices.Contains(ids, "22") {
-			b, err := r.s.Next(t.Context())
-			if err != nil { // rows of the torn one were handed out
-				if starts++; !replication.IsRefusal(err) || starts > 1 {
+	for _, version := range []string{services.MariaDB118, services.MariaDB1011} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			server := servicetest.OwnMySQL(t, version, nil)
+			cfg, exec := configAt(t, ownDatabase(t, server), "t")
+			exec("CREATE TABLE t (id INT PRIMARY KEY, v LONGTEXT)", "CREATE TABLE other (id INT)", "INSERT INTO t VALUES (1, 'x')")
+			r := openSource(t, cfg)
+			r.take(1)
+			r.close()
+			cfg.From = r.pos
+			const xidEvent = 31
+			for i, c := range []struct {
+				cut  int64 // bytes of the torn transaction's end
+				size int   // of a value; large ones may be handed out before the commit
+			}{{xidEvent + 10, 1}, {xidEvent, 1}, {xidEvent, 2 * handOver}} {
+				transaction := func(first int, value string) (ids []string) {
+					exec("INSERT INTO other VALUES (1)", "BEGIN")
+					for id := first; id < first+3; id++ {
+						exec(fmt.Sprintf("INSERT INTO t VALUES (%d, '%s')", id, strings.Repeat(value, c.size)))
+						ids = append(ids, strconv.Itoa(id))
+					}
+					exec("COMMIT")
+					return ids
+				}
+				torn := transaction(100*i+10, "t")
+				if err := server.Kill(t.Context()); err != nil {
 					t.Fatal(err)
 				}
+				cutLog(t, filepath.Join(server.Dir(), "data"), c.cut)
+				if _, err := server.Start(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				_, exec = configAt(t, server.Address()+"app", "t")
+				want := transaction(100*i+20, "r")
+				got, refused := readTorn(t, &cfg, want[2])
+				if refused && c.size > 1 { // of the torn ones as many as were handed out
+					got = slices.DeleteFunc(got, func(id string) bool { return slices.Contains(torn, id) })
+					refused = false
+				}
+				if refused || !slices.Equal(got, want) {
+					t.Errorf("cut %d, size %d: got %v, want %v; refused %v", c.cut, c.size, got, want, refused)
+				}
+			}
+		})
+	}
+}
+
+// readTorn reads from cfg.From up to a row, and moves that. What was handed out of
+// a torn transaction is a refusal, once.
+func readTorn(t *testing.T, cfg *Config, last string) (ids []string, refused bool) {
+	t.Helper()
+	for !slices.Contains(ids, last) {
+		r := openSource(t, *cfg)
+		for !slices.Contains(ids, last) {
+			b, err := r.s.Next(t.Context())
+			if err != nil {
+				if refused || !replication.IsRefusal(err) {
+					t.Fatal(err)
+				}
+				refused = true
 				break
 			}
 			for _, c := range b.Changes {
@@ -134,9 +161,22 @@ func TestTornTransaction(t *testing.T) {
 		}
 		r.close()
 	}
-	for _, want := range []string{"2", "20", "21", "22"} {
-		if !slices.Contains(ids, want) {
-			t.Errorf("row %s did not come: %v", want, ids)
-		}
+	return ids, refused
+}
+
+// cutLog takes bytes off the end of the newest file of the log.
+func cutLog(t *testing.T, data string, n int64) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(data, "binlog.[0-9][0-9][0-9][0-9][0-9][0-9]"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("find the log in %s: %v", data, err)
+	}
+	last := files[len(files)-1]
+	st, err := os.Stat(last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(last, st.Size()-n); err != nil {
+		t.Fatal(err)
 	}
 }

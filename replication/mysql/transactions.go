@@ -36,6 +36,9 @@ func (r *reader) transactionBegins(h header, body []byte, start uint64) error {
 	if err := r.begin(id.txID, id.committed, start); err != nil {
 		return err
 	}
+	if r.tx.pass > 0 && h.end != 0 && r.another() {
+		return refuseTorn(string(r.tx.id.append(nil)), nil)
+	}
 	if h.kind == gorepl.MARIADB_GTID_EVENT {
 		r.tx.begun, r.tx.xa = !id.standalone, id.preparedXA
 	}
@@ -137,9 +140,18 @@ func (r *reader) begin(id txID, committed int64, start uint64) error {
 	r.tx = transaction{open: true, id: id, time: committed, serial: r.serial}
 	if r.resume.count > 0 && sameTx(&id, &r.resume.id) {
 		r.tx.pass = r.resume.count
-		r.resume.count, r.resume.id = 0, txID{}
+		r.resume.count = 0
 	}
 	return nil
+}
+
+// another reports whether the transaction at hand is not the one of which changes
+// were handed out before the connection broke, though it has its number: a crash
+// left that one without its end, so MariaDB does not send it again, and numbers
+// the next one as it did that.
+func (r *reader) another() bool {
+	now, then := &r.tx.id, &r.resume.id
+	return now.form == placeMaria && r.server != "" && r.server == r.resume.server && (now.file != then.file || uint32(now.offset) != uint32(then.offset))
 }
 
 // sameTx reports whether two ids name one transaction, on whatever server.
