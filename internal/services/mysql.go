@@ -177,7 +177,7 @@ func (m *MySQL) prepare(ctx context.Context, s *Server, ports []int) (*exec.Cmd,
 		if err := errors.Join(os.RemoveAll(data), os.MkdirAll(data, 0o755)); err != nil {
 			return nil, err
 		}
-		if err := m.initialise(ctx, data); err != nil {
+		if err := m.initialise(ctx, data, "--tmpdir="+temporary); err != nil {
 			return nil, err
 		}
 		if err := os.WriteFile(filepath.Join(s.Dir(), "made"), nil, 0o644); err != nil {
@@ -240,10 +240,10 @@ func (m *MySQL) initSQL() string {
 }
 
 // initialise makes the system tables.
-func (m *MySQL) initialise(ctx context.Context, data string) error {
-	args, input := []string{"--initialize-insecure"}, ""
+func (m *MySQL) initialise(ctx context.Context, data, tmpdir string) error {
+	args, input := []string{"--initialize-insecure", tmpdir}, ""
 	if m.mariadb() {
-		args = []string{"--bootstrap", "--skip-log-bin", "--max-allowed-packet=8M"}
+		args = []string{"--bootstrap", "--skip-log-bin", "--max-allowed-packet=8M", tmpdir}
 		var err error
 		if input, err = m.systemTables(); err != nil {
 			return err
