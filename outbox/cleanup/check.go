@@ -81,8 +81,10 @@ func (s *postgresStore) Check(ctx context.Context, t Table) error {
 // Check implements Store.
 func (s *mysqlStore) Check(ctx context.Context, t Table) error {
 	if t.DropPartitions {
-		_, err := s.partitions(ctx, t)
-		return err
+		if _, err := s.partitions(ctx, t); err != nil {
+			return err
+		}
+		return s.mayDrop(ctx, t)
 	}
 	if _, err := s.key(ctx, t); err != nil {
 		return err

@@ -137,7 +137,17 @@ func TestMySQLCheck(t *testing.T) {
 				}
 				return err != nil
 			})
+			const remedy = "GRANT SELECT, INSERT, CREATE, ALTER, DROP, LOCK TABLES ON"
+			finds(t, c, table, "may not drop partitions", remedy)
+			run("GRANT ALTER ON " + database + ".t TO " + user)
+			finds(t, c, table, "may not drop partitions", remedy)
+			run("REVOKE ALTER ON " + database + ".t FROM " + user)
+			run("GRANT DROP ON " + database + ".t TO " + user)
+			if version == services.MySQL9 { // MariaDB is content with DROP
+				finds(t, c, table, "may not drop partitions", remedy)
+			}
 			run("GRANT SELECT, INSERT, CREATE, ALTER, DROP ON " + database + ".t TO " + user)
+			finds(t, c, table, "", "")
 			again(t, "the partition goes", func() bool { return drop(t, p) })
 			run("CREATE TABLE n (id int)")
 			finds(t, c, Table{Schema: database, Name: "n"}, "has no primary key", "add a primary key")

@@ -2,6 +2,7 @@ package cleanup
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -75,16 +76,11 @@ func (s *mysqlStore) FindPartition(ctx context.Context, t Table) (Partition, Mar
 func (p *mysqlPartition) Drop(ctx context.Context, wait func(context.Context, Mark) error) (dropped bool, err error) {
 	conn := p.store.conn
 	give := func(err error) (bool, error) {
-		e, ok := errors.AsType[*mysql.MyError](err)
 		switch {
 		case lockedOut(err):
 			return false, nil // somebody is at work there: another time
-		case ok && (e.Code == mysql.ER_TABLEACCESS_DENIED_ERROR || e.Code == mysql.ER_DBACCESS_DENIED_ERROR):
-			return false, &replication.Refusal{
-				Problem: fmt.Sprintf("the user may not drop partitions of outbox table %s", p.table),
-				Remedy:  fmt.Sprintf("GRANT SELECT, INSERT, CREATE, ALTER, DROP, LOCK TABLES ON %s TO the user of the URL (LOCK TABLES on the database), or remove drop_partitions from its cleanup in the configuration", p.table.mysql()),
-				Err:     err,
-			}
+		case denied(err):
+			return false, refuseDrop(p.table, err)
 		}
 		return false, fmt.Errorf("drop partition %s of %s: %w", p, p.table, err)
 	}
@@ -115,4 +111,34 @@ func (p *mysqlPartition) Drop(ctx context.Context, wait func(context.Context, Ma
 		return give(err)
 	}
 	return true, nil
+}
+
+// mayDrop refuses a table of which the user may not drop partitions. Only the
+// server knows that, whose rights may come by roles; it looks at them before the
+// partition, and no partition has the name that is given.
+func (s *mysqlStore) mayDrop(ctx context.Context, t Table) error {
+	if _, err := s.conn.Exec(ctx, "SET SESSION lock_wait_timeout = 1"); err != nil {
+		return fmt.Errorf("look up the rights on %s: %w", t, err)
+	}
+	_, err := s.conn.Exec(ctx, "ALTER TABLE "+t.mysql()+" DROP PARTITION "+source.QuoteName("cdc check "+rand.Text()))
+	switch _, answered := errors.AsType[*mysql.MyError](err); {
+	case denied(err):
+		return refuseDrop(t, err)
+	case err != nil && !answered:
+		return fmt.Errorf("look up the rights on %s: %w", t, err)
+	}
+	return nil // there is no such partition, or somebody else has locked the table
+}
+
+func denied(err error) bool {
+	e, ok := errors.AsType[*mysql.MyError](err)
+	return ok && (e.Code == mysql.ER_TABLEACCESS_DENIED_ERROR || e.Code == mysql.ER_DBACCESS_DENIED_ERROR)
+}
+
+func refuseDrop(t Table, err error) error {
+	return &replication.Refusal{
+		Problem: fmt.Sprintf("the user may not drop partitions of outbox table %s", t),
+		Remedy:  fmt.Sprintf("GRANT SELECT, INSERT, CREATE, ALTER, DROP, LOCK TABLES ON %s TO the user of the URL (LOCK TABLES on the database), or remove drop_partitions from its cleanup in the configuration", t.mysql()),
+		Err:     err,
+	}
 }
