@@ -42,6 +42,7 @@ func (c *Config) complete(d *decoder) {
 	c.Registry.complete(d)
 	c.completeSinks(d)
 	c.Admin.Chosen = d.given("admin.listen")
+	d.positive("drain_timeout", int(c.DrainTimeout))
 	if !d.given("data_dir") {
 		c.DataDir = d.relative(c.DataDir)
 	}
@@ -59,6 +60,13 @@ func consumes(topics []string, topic string) bool {
 		re, err := regexp.Compile("^(?:" + t[1:len(t)-1] + ")$")
 		return err == nil && re.MatchString(topic)
 	})
+}
+
+// positive refuses a 0 in whose place there would be the default.
+func (d *decoder) positive(path string, n int) {
+	if n == 0 && d.given(path) && !d.hasProblem(path) {
+		d.at(path, "must be more than 0")
+	}
 }
 
 func (d *decoder) given(path string) bool { _, ok := d.nodes[path]; return ok }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -53,6 +54,7 @@ func (t *TLS) complete(d *decoder, path string) {
 func (s *SASL) complete(d *decoder) {
 	const path = "kafka.sasl"
 	tokens := []string{"token", "token_file", "token_url"}
+	client := []string{"client_id", "client_secret", "client_secret_file", "scope"}
 	switch s.Mechanism {
 	case "plain", "scram-sha-256", "scram-sha-512":
 		if s.Username == "" && !d.hasProblem(path+".username") {
@@ -61,11 +63,19 @@ func (s *SASL) complete(d *decoder) {
 		if s.Password.IsZero() && !d.hasProblem(path+".password_file") && !d.hasProblem(path+".password") {
 			d.at(path, "password (or password_file) is missing: mechanism %s needs it", s.Mechanism)
 		}
-		for _, f := range d.givenOf(path, tokens...) {
+		for _, f := range d.givenOf(path, slices.Concat(tokens, client, []string{"extensions"})...) {
 			d.at(path+"."+f, "is for mechanism oauthbearer")
 		}
 	case "oauthbearer":
+		for _, f := range d.givenOf(path, "username", "password", "password_file") {
+			d.at(path+"."+f, "is for the mechanisms plain and scram")
+		}
 		ways := d.givenOf(path, tokens...)
+		if !slices.Contains(ways, "token_url") {
+			for _, f := range d.givenOf(path, client...) {
+				d.at(path+"."+f, "goes with token_url")
+			}
+		}
 		switch {
 		case len(ways) == 0:
 			d.at(path, "one of token, token_file and token_url is missing: mechanism oauthbearer needs it")
@@ -95,6 +105,9 @@ func (r *Registry) complete(d *decoder) {
 		checkURL(d, "registry.url", r.URL)
 	}
 	r.TLS.complete(d, "registry.tls")
+	if r.TLS != nil && strings.HasPrefix(r.URL, "http://") {
+		d.at("registry.tls", "is for https://, and registry.url begins with http://")
+	}
 	if !r.Token.IsZero() && r.Username != "" {
 		d.at("registry.username", "cannot stand beside token")
 	}

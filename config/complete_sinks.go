@@ -43,6 +43,7 @@ func (c *Config) completeSinks(d *decoder) {
 			}
 		}
 		s.completeTarget(d, path)
+		d.positive(path+".batch.bytes", s.Batch.Bytes)
 		if s.DeadLetterTopic == "" {
 			s.DeadLetterTopic = c.DeadLetterTopic
 		} else if !topicForm.MatchString(s.DeadLetterTopic) {

@@ -57,6 +57,8 @@ func (c *Config) completeSource(d *decoder) {
 	if n := len(p.Publication); n > 63 {
 		d.at("source.postgres.publication", "must be at most 63 bytes long")
 	}
+	d.positive("source.postgres.slot_wait", int(p.SlotWait))
+	d.positive("source.postgres.spill_memory", p.SpillMemory)
 	p.URL = d.withPassword("source.postgres", p.URL, p.Password)
 }
 
@@ -91,6 +93,7 @@ func (m *MySQLSource) completeDebezium(d *decoder, path string, to *Map) {
 // complete looks at the URL's form alone: several hosts may stand in it.
 func (m *MySQLSource) complete(d *decoder, path string) {
 	m.TLS.complete(d, path+".tls")
+	d.positive(path+".server_id_wait", int(m.IDWait))
 	field := path + ".url"
 	if !d.given(field) {
 		field += "_file"

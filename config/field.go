@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -143,6 +144,10 @@ func (o *object) file(name string, to *string, doc string) *field {
 func (o *object) secret(name string, to *secret.String, doc string) *field {
 	f := &field{name: name, kind: "secret", doc: doc, secret: true}
 	f.set = func(d *decoder, n *yaml.Node, path string) {
+		if _, err := expand(d.resolve(n).Value, d.env); errors.Is(err, errEnvName) {
+			d.problem(n, path, "a ${…} in it %v", errEnvName) // it may be a part of the secret
+			return
+		}
 		if text, ok := d.text(n, path); ok {
 			*to = secret.New(text)
 		}

@@ -176,6 +176,9 @@ func (c *Config) completeOutbox(d *decoder) {
 				d.at(path+"."+f, "is for tables")
 			}
 		}
+		if b.Cleanup != nil {
+			d.positive(path+".cleanup.every", int(b.Cleanup.Every))
+		}
 		if b.Cleanup != nil && b.OnError == "skip" {
 			d.at(path+".cleanup", "cannot stand beside on_error: skip: messages that are skipped would be deleted unpublished; set on_error to stop or dead-letter")
 		}

@@ -12,6 +12,8 @@ import (
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
+var errEnvName = errors.New("names no environment variable; write $${ for the characters themselves")
+
 // expand replaces ${NAME} by the environment variable and ${NAME:-text} by text
 // when the variable is not set or empty. $${ stands for ${ itself; any other $
 // is a $. What a variable holds is not expanded again.
@@ -35,7 +37,7 @@ func expand(s string, env func(string) (string, bool)) (string, error) {
 		}
 		name, fallback, has := strings.Cut(inside, ":-")
 		if !envName.MatchString(name) {
-			return "", fmt.Errorf("${%s} names no environment variable; write $${ for the characters themselves", inside)
+			return "", fmt.Errorf("${%s} %w", inside, errEnvName)
 		}
 		value, set := env(name)
 		switch {
