@@ -13,7 +13,9 @@ import "slices"
 // A column of the same name is the same one, unless that leaves out a column that
 // must have been there: one that exists today and whose number is lower than that
 // of another one in cols. Between two columns that are known the others follow in
-// order; columns that were dropped since may stand among them.
+// order; columns that were dropped since may stand among them. That takes a
+// catalog that is no older than the log: in an older one a column that was dropped
+// stands in the place of the one that was added with it.
 func (t *tableInfo) align(cols []wireColumn) {
 	numbers := t.matchNames(cols)
 	if slices.Contains(numbers, 0) && !t.Listed {

@@ -45,21 +45,14 @@ func errAnew(schema, name string) error {
 	}
 }
 
-// isAnew reports whether a table of that OID, which has the name of a configured
-// one and was none of them at the start, exists: if not, it is the old one, whose
-// last changes come yet.
-func (s *stream) isAnew(ctx context.Context, m *relationMessage) (bool, error) {
-	if _, ok := s.captured[m.oid]; ok || s.captured == nil {
-		return false, nil
-	}
-	if known := s.oids[tableKey(m.schema, m.name)]; known == 0 || known == m.oid {
-		return false, nil
-	}
-	info, err := s.catalog.table(ctx, m.oid)
-	if errors.Is(err, errNoTable) {
-		return false, nil
-	}
-	return err == nil && info.Schema == m.schema && info.Name == m.name, err
+// isAnew reports whether m's table, which the catalog has as info, has the name of
+// a configured one that was another table at the start: it was made anew, or
+// renamed to it, be it a configured one itself. What the catalog has no more, or
+// under another name, is the old one, whose last changes come yet.
+func (s *stream) isAnew(m *relationMessage, info *tableInfo) bool {
+	known := s.oids[tableKey(m.schema, m.name)]
+	return s.captured != nil && known != 0 && known != m.oid &&
+		info.OID == m.oid && info.Schema == m.schema && info.Name == m.name
 }
 
 // watchAnew ends the stream when one of the tables, which the publication does

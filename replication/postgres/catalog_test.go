@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,54 +95,186 @@ func TestCatalogTable(t *testing.T) {
 	}
 }
 
-// TestCatalogVisible looks up a table whose new column the log has before other
-// sessions see it: the column is awaited, and has its number.
+// uncommitted is what a transaction has done that no other session sees yet.
+type uncommitted struct {
+	pgx.Tx
+	xid uint32
+	oid uint32 // of table t as the transaction has it
+}
+
+// begin runs statements in a transaction of another session.
+func (d *testDB) begin(statements string) *uncommitted {
+	d.t.Helper()
+	ctx := testContext(d.t)
+	conn, err := pgx.Connect(ctx, d.url)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { conn.Close(context.Background()) })
+	u := &uncommitted{}
+	if u.Tx, err = conn.Begin(ctx); err != nil {
+		d.t.Fatal(err)
+	}
+	if _, err := u.Exec(ctx, statements); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := u.QueryRow(ctx, `SELECT 't'::regclass::oid, (pg_current_xact_id()::text::bigint & 4294967295)::oid`).Scan(&u.oid, &u.xid); err != nil {
+		d.t.Fatal(err)
+	}
+	return u
+}
+
+const int4 = 23 // pg_type.oid
+
+// TestCatalogVisible looks up a table that the log has in another shape before
+// other sessions see that: the transaction is awaited, and the new column has its
+// own number, not that of the one it replaced.
 func TestCatalogVisible(t *testing.T) {
+	for _, tt := range []struct {
+		name, alter string
+		number      int
+	}{
+		{"added", `ALTER TABLE t DROP x; ALTER TABLE t ADD n int`, 3},
+		{"renamed", `ALTER TABLE t RENAME x TO n`, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newTestDB(t)
+			ctx := testContext(t)
+			d.exec(`CREATE TABLE t (id int PRIMARY KEY, x int)`)
+			cfg := d.config("public.t")
+			cat := newCatalog(newSession(&cfg))
+			defer cat.s.close(context.Background())
+			tx := d.begin(tt.alter)
+			m := &relationMessage{oid: tx.oid, schema: "public", name: "t", identity: identityDefault, cols: []wireColumn{
+				{Name: "id", TypeOID: int4, Typmod: -1, Identity: true}, {Name: "n", TypeOID: int4, Typmod: -1},
+			}}
+			impatient := newRelations(cat, nil)
+			impatient.patience = 0
+			if _, err := impatient.lookUp(ctx, m, tx.xid, nil); err == nil || !transient(err) {
+				t.Fatalf("without patience: %v", err)
+			}
+			looks := 0
+			r := newRelations(cat, nil)
+			r.patience = time.Hour
+			info, err := r.lookUp(ctx, m, tx.xid, func() error {
+				if looks++; looks == 2 {
+					return tx.Commit(ctx)
+				}
+				return nil
+			})
+			if err != nil || looks != 2 {
+				t.Fatalf("after %d looks: %v", looks, err)
+			}
+			rel, err := r.resolve(ctx, m, info)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := rel.table.Columns[1].ID, fmt.Sprintf("%d.%d", tx.oid, tt.number); got != want {
+				t.Errorf("the new column is known as %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// TestCatalogUnchanged looks up a table that an open transaction has not changed:
+// its columns are known, and it is awaited once.
+func TestCatalogUnchanged(t *testing.T) {
+	for _, tt := range []struct{ name, create string }{
+		{"default", ``},
+		{"index", `CREATE UNIQUE INDEX i ON t (u); ALTER TABLE t REPLICA IDENTITY USING INDEX i`},
+		{"full", `ALTER TABLE t REPLICA IDENTITY FULL`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newTestDB(t)
+			ctx := testContext(t)
+			d.exec(`CREATE TABLE t (gone int, id int PRIMARY KEY, n numeric(5,2), u int NOT NULL, g int GENERATED ALWAYS AS (u + 1) STORED); ALTER TABLE t DROP gone; ` + tt.create)
+			cfg := d.config("public.t")
+			if tt.name == "index" {
+				cfg.Tables[0].Key = []string{"u"}
+			}
+			s := mustOpen(t, cfg)
+			tx := d.begin(`INSERT INTO t VALUES (1, 1, 1)`)
+			d.exec(`INSERT INTO t VALUES (2, 2, 2)`)
+			b := nextChanges(t, s)
+			cat := newCatalog(newSession(&cfg))
+			defer cat.s.close(context.Background())
+			// The message as the server sends it, of which the other row's table was made.
+			m := &relationMessage{oid: tx.oid, schema: "public", name: "t", identity: map[string]byte{"default": 'd', "index": 'i', "full": 'f'}[tt.name]}
+			for i, c := range b.Changes[0].Table.Columns {
+				m.cols = append(m.cols, wireColumn{Name: c.Name, TypeOID: []uint32{int4, oidNumeric, int4}[i], Typmod: []int32{-1, 5<<16 + 2 + 4, -1}[i], Identity: c.Identity})
+			}
+			b.Release()
+			r := newRelations(cat, nil)
+			r.patience = 10 * time.Millisecond
+			info, err := r.lookUp(ctx, m, tx.xid, func() error { return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.cols[2].Number != 4 {
+				t.Errorf("the last column is number %d", m.cols[2].Number)
+			}
+			r.patience = time.Hour
+			if again, err := r.lookUp(ctx, m, tx.xid, nil); err != nil {
+				t.Error(err)
+			} else if diff := cmp.Diff(info, again); diff != "" {
+				t.Error(diff)
+			}
+			if err := tx.Rollback(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// nextChanges returns the next batch with changes.
+func nextChanges(t *testing.T, s *Source) *replication.Batch {
+	t.Helper()
+	for {
+		b, err := s.Next(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(b.Changes) > 0 {
+			return b
+		}
+		b.Release()
+	}
+}
+
+// TestAnewVisible meets a table made anew in a transaction that other sessions do
+// not see yet.
+func TestAnewVisible(t *testing.T) {
 	d := newTestDB(t)
 	ctx := testContext(t)
 	d.exec(`CREATE TABLE t (id int PRIMARY KEY)`)
 	cfg := d.config("public.t")
 	cat := newCatalog(newSession(&cfg))
 	defer cat.s.close(context.Background())
-	other, err := pgx.Connect(ctx, d.url)
+	old, err := cat.named(ctx, "public", "t")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.Close(context.Background())
-	tx, err := other.Begin(ctx)
-	if err != nil {
-		t.Fatal(err)
+	tx := d.begin(`DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY)`)
+	s := &stream{
+		streamConfig: streamConfig{
+			cfg: &cfg, catalog: cat, oids: map[string]uint32{"public.t": old.OID},
+			captured: map[uint32]replication.TableName{old.OID: {Schema: "public", Name: "t"}},
+		},
+		relations: newRelations(cat, nil), dec: newDecoder(1),
 	}
-	var oid, xid uint32
-	if err := tx.QueryRow(ctx, `SELECT 't'::regclass::oid, (pg_current_xact_id()::text::bigint & 4294967295)::oid`).Scan(&oid, &xid); err != nil {
-		t.Fatal(err)
+	s.dec.xid = tx.xid
+	committed := make(chan error, 1)
+	time.AfterFunc(50*time.Millisecond, func() { committed <- tx.Commit(ctx) })
+	body := binary.BigEndian.AppendUint32([]byte{msgRelation}, tx.oid)
+	body = append(append(body, "public\x00t\x00"...), identityDefault, 0, 1, 1)
+	body = append(append(body, "id\x00"...), 0, 0, 0, int4, 255, 255, 255, 255)
+	s.mu.Lock()
+	err = s.relation(ctx, &walConn{due: time.Now().Add(time.Hour)}, body)
+	s.mu.Unlock()
+	if !replication.IsRefusal(err) || !strings.Contains(err.Error(), "table public.t was dropped and made anew") {
+		t.Errorf("the new table is taken for the old one: %v", err)
 	}
-	if _, err := tx.Exec(ctx, `ALTER TABLE t ADD n int`); err != nil {
-		t.Fatal(err)
-	}
-	const int4 = 23 // pg_type.oid
-	m := &relationMessage{oid: oid, schema: "public", name: "t", identity: identityDefault, cols: []wireColumn{
-		{Name: "id", TypeOID: int4, Typmod: -1, Identity: true}, {Name: "n", TypeOID: int4, Typmod: -1},
-	}}
-	done := make(chan error, 1)
-	var rel *relation
-	go func() {
-		var err error
-		rel, err = newRelations(cat, nil).resolve(ctx, m, xid)
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		t.Fatalf("resolved while the transaction was not visible: %v", err)
-	case <-time.After(200 * time.Millisecond):
-	}
-	if err := tx.Commit(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if got, want := rel.table.Columns[1].ID, fmt.Sprintf("%d.2", oid); got != want {
-		t.Errorf("the new column is known as %q, want %q", got, want)
+	if err := <-committed; err != nil {
+		t.Error(err)
 	}
 }

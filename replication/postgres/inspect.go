@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
@@ -42,6 +43,7 @@ type serverInfo struct {
 	MaxSenders, Senders int
 	MaxSlotKeep         string // max_slot_wal_keep_size
 	SenderTimeout       string // wal_sender_timeout
+	SyncStandbys        string // synchronous_standby_names
 	End                 pglogrepl.LSN
 }
 
@@ -123,14 +125,14 @@ SELECT current_setting('server_version_num')::int, current_setting('server_versi
        r.rolsuper, pg_catalog.has_database_privilege(d.oid, 'CREATE'),
        current_setting('max_replication_slots')::int, (SELECT count(*)::int FROM pg_catalog.pg_replication_slots),
        current_setting('max_wal_senders')::int, (SELECT count(*)::int FROM pg_catalog.pg_stat_replication),
-       current_setting('max_slot_wal_keep_size', true), current_setting('wal_sender_timeout'),
+       current_setting('max_slot_wal_keep_size', true), current_setting('wal_sender_timeout'), current_setting('synchronous_standby_names'),
        CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_flush_lsn()
             ELSE pg_catalog.pg_last_wal_replay_lsn() END::text
   FROM pg_catalog.pg_database d, pg_catalog.pg_roles r
  WHERE d.datname = current_database() AND r.rolname = current_user`).
 		Scan(&s.Version, &s.VersionText, &s.WALLevel, &s.Encoding, &s.Recovery, &s.Database, &s.Role,
 			&s.Superuser, &s.CanCreate, &s.MaxSlots, &s.Slots, &s.MaxSenders, &s.Senders,
-			&s.MaxSlotKeep, &s.SenderTimeout, &end)
+			&s.MaxSlotKeep, &s.SenderTimeout, &s.SyncStandbys, &end)
 	if err != nil {
 		return s, fmt.Errorf("read the server's settings: %w", err)
 	}
@@ -167,6 +169,11 @@ func (i *inspection) judgeServer() bool {
 	} else if s.Recovery {
 		i.add(replication.LevelWarning, "server", "the server is a standby: the publication must be made on the primary, and slots wait for its checkpoints",
 			"point the URL at the primary, unless this is wanted")
+	}
+	if strings.Contains(s.SyncStandbys, "*") {
+		i.add(replication.LevelWarning, "server", fmt.Sprintf("synchronous_standby_names = '%s' also counts cdc as a standby: a commit may wait until Kafka has it, "+
+			"and for ever if it is one that cdc itself waits to see (with a large value that an update left alone, or a changed table)", s.SyncStandbys),
+			"name the standbys: ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (…)', then SELECT pg_reload_conf()")
 	}
 	if good {
 		i.ok("server", "PostgreSQL %s, wal_level %s, encoding %s", s.VersionText, s.WALLevel, s.Encoding)

@@ -145,7 +145,7 @@ func (s *stream) copyData(ctx context.Context, w *walConn, body []byte, owned bo
 			case s.progress.takes(kind):
 				return s.takeProgress(ctx, w, c.B)
 			case kind == msgRelation:
-				return s.relation(ctx, c.B)
+				return s.relation(ctx, w, c.B)
 			}
 		}
 		return s.dec.decode(c.B, owned, s.cur)
@@ -171,7 +171,7 @@ func (s *stream) copyData(ctx context.Context, w *walConn, body []byte, owned bo
 
 // relation resolves a relation message. The catalog may take its time: s.mu is
 // free meanwhile, and s.cur may be gone afterwards.
-func (s *stream) relation(ctx context.Context, body []byte) error {
+func (s *stream) relation(ctx context.Context, w *walConn, body []byte) error {
 	m, err := decodeRelation(body)
 	if err != nil {
 		return err
@@ -183,21 +183,24 @@ func (s *stream) relation(ctx context.Context, body []byte) error {
 	}
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	info, err := s.relations.lookUp(ctx, m, xid, func() error {
+		if now := time.Now(); !now.Before(w.due) {
+			return s.status(w, now)
+		}
+		return nil
+	})
 	var rel *relation
-	anew, err := s.isAnew(ctx, m)
-	if err == nil && anew {
-		err = errAnew(m.schema, m.name)
-	}
-	if err == nil {
-		rel, err = s.relations.resolve(ctx, m, xid)
+	anew := err == nil && s.isAnew(m, &info)
+	if err == nil && !anew {
+		rel, err = s.relations.resolve(ctx, m, info)
 	}
 	if err != nil && errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("no answer from the catalog in %s: %w", lookupTimeout, io.ErrUnexpectedEOF)
 	}
 	cancel()
 	s.mu.Lock()
-	if anew && err != nil {
-		return err
+	if anew {
+		return errAnew(m.schema, m.name)
 	}
 	if err != nil {
 		return fmt.Errorf("describe table %s.%s: %w", m.schema, m.name, err)

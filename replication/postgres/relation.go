@@ -31,39 +31,50 @@ type relations struct {
 	// wide holds, by OID, the Tables that were made by widen, so that a reread
 	// of the same piece of the log finds the same pointers.
 	wide map[uint32][]*replication.Table
+
+	patience time.Duration // catalogPatience
+	unseen   uint32        // a transaction that is not waited for again
 }
 
 func newRelations(c *catalog, snapshots map[string]pglogrepl.LSN) *relations {
-	return &relations{catalog: c, snapshots: snapshots, wide: map[uint32][]*replication.Table{}}
+	return &relations{catalog: c, snapshots: snapshots, wide: map[uint32][]*replication.Table{}, patience: catalogPatience}
 }
 
 // catalogPatience is how long the catalog may need to show what a transaction in
-// the log has made of a table, before the connection is made anew.
+// the log has made of a table, before the connection is made anew; a tenth of it
+// where the catalog has the table as the log has it.
 const catalogPatience = 10 * time.Second
 
 // lookUp returns what the catalog knows of m's table, zero when it has none (any
 // more), and numbers m's columns. The log has a commit a moment before other
-// sessions see it, with synchronous standbys a long one: columns that xid has
-// made are awaited. Without what only the catalog knows of them, a rename would
-// be another column, and rows from before would lack the default.
-func (r *relations) lookUp(ctx context.Context, m *relationMessage, xid uint32) (tableInfo, error) {
+// sessions see it, with synchronous standbys a long one, so m's transaction xid is
+// awaited: asked before, the catalog lacks the columns that it has made, or has
+// those in their place that it has dropped. Without what only the catalog knows of
+// them, a rename would be another column, and rows from before would lack the
+// default. While it waits it calls alive.
+func (r *relations) lookUp(ctx context.Context, m *relationMessage, xid uint32, alive func() error) (tableInfo, error) {
+	if r.skip != nil && r.skip(m) {
+		return tableInfo{}, nil // nobody asks
+	}
 	began := time.Now()
-	for pause, seen := time.Millisecond, false; ; pause = min(2*pause, 100*time.Millisecond) {
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		seen, err := r.catalog.s.sees(ctx, []uint32{xid})
+		if err != nil {
+			return tableInfo{}, err
+		}
 		info, err := r.catalog.table(ctx, m.oid)
 		if err != nil && !errors.Is(err, errNoTable) {
 			return info, err
 		}
-		info.align(m.cols)
-		if seen || info.fits(m.cols) {
-			return info, nil
-		}
-		if seen, err = r.catalog.s.sees(ctx, []uint32{xid}); err != nil {
-			return info, err
+		waited := time.Since(began)
+		if !seen && info.is(m) && (xid == r.unseen || waited >= r.patience/10) {
+			r.unseen, seen = xid, true // it has changed nothing that shows
 		}
 		if seen {
-			continue
+			info.align(m.cols)
+			return info, nil
 		}
-		if waited := time.Since(began); waited > catalogPatience {
+		if waited >= r.patience {
 			return info, fmt.Errorf("transaction %d has changed the table, and queries do not see it after %s; does it wait for a synchronous standby? %w",
 				xid, waited.Round(time.Second), io.ErrUnexpectedEOF)
 		}
@@ -72,28 +83,39 @@ func (r *relations) lookUp(ctx context.Context, m *relationMessage, xid uint32) 
 		case <-ctx.Done():
 			return info, ctx.Err()
 		}
+		if err := alive(); err != nil {
+			return info, err
+		}
 	}
 }
 
-// fits reports whether each column of the log is one of the catalog, of the same
-// type.
-func (t *tableInfo) fits(cols []wireColumn) bool {
-	return !slices.ContainsFunc(cols, func(w wireColumn) bool {
-		n := t.numbered(w.Number)
-		return w.Number == 0 || n < 0 || t.Columns[n].TypeOID != w.TypeOID
-	})
+// is reports whether the catalog has the table just as m has it.
+func (t *tableInfo) is(m *relationMessage) bool {
+	if t.OID != m.oid || t.Schema != m.schema || t.Name != m.name || t.Identity != m.identity {
+		return false
+	}
+	identity, rest := t.identity(), slices.Clone(m.cols)
+	for i := range t.Columns {
+		c := &t.Columns[i]
+		n := slices.IndexFunc(rest, func(w wireColumn) bool { return w.Name == c.Name })
+		if n < 0 && (c.Generated || t.Listed) {
+			continue // left out
+		}
+		if n < 0 || rest[n].TypeOID != c.TypeOID || rest[n].Typmod != c.Typmod ||
+			rest[n].Identity != (t.Identity == identityFull || slices.Contains(identity, c.Name)) {
+			return false
+		}
+		rest = slices.Delete(rest, n, n+1)
+	}
+	return len(rest) == 0
 }
 
-// resolve returns what rows look like after m, which is part of the transaction
-// xid. It asks the catalog.
-func (r *relations) resolve(ctx context.Context, m *relationMessage, xid uint32) (*relation, error) {
+// resolve returns what rows look like after m, of whose table info is what lookUp
+// has returned. It asks the catalog for types.
+func (r *relations) resolve(ctx context.Context, m *relationMessage, info tableInfo) (*relation, error) {
 	if r.skip != nil && r.skip(m) {
 		// As if its snapshot were later than any change.
 		return &relation{table: &replication.Table{Schema: m.schema, Name: m.name}, before: math.MaxUint64}, nil
-	}
-	info, err := r.lookUp(ctx, m, xid)
-	if err != nil {
-		return nil, err
 	}
 	name := replication.TableName{Schema: m.schema, Name: m.name}
 	home, ok := r.captured[m.oid]

@@ -56,7 +56,7 @@ func (s *stream) replay(ctx context.Context, w *walConn, done *streamCommit) err
 			}
 			var err error
 			if body[0] == msgRelation {
-				err = s.relation(ctx, body)
+				err = s.relation(ctx, w, body)
 			} else {
 				err = s.dec.decode(body, owned, s.cur)
 			}
