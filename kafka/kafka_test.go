@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -173,5 +175,39 @@ func TestLoggerLevels(t *testing.T) {
 		if got := say(at); got != want {
 			t.Errorf("%v: %s", at, got)
 		}
+	}
+}
+
+// TestRetryIsToldOnce: of a broker that is not there the client tells, and
+// whoever tries again does not.
+func TestRetryIsToldOnce(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	opts, err := Config{Brokers: []string{gone.Addr().String()}, Logger: log}.Opts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	_, err = kadm.NewClient(client).Metadata(t.Context())
+	if err == nil {
+		t.Fatal("an address without a broker answers")
+	}
+	client.Close()
+	attempts := strings.Count(out.String(), "connection refused")
+	log.Log(t.Context(), RetryLevel(err), "trying again", "error", err)
+	if n := strings.Count(out.String(), "connection refused"); attempts == 0 || n != attempts {
+		t.Errorf("told %d times, and %d times with the one who tries again:\n%s", attempts, n, &out)
+	}
+	if RetryLevel(errors.New("x")) != slog.LevelWarn {
+		t.Error("of another error nobody tells")
 	}
 }

@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/plugin/kslog"
@@ -14,6 +16,15 @@ import (
 type logger struct {
 	*kslog.Logger
 	slog *slog.Logger
+}
+
+// RetryLevel is the level at which to tell that something is tried again because
+// of err: that it reaches no broker the client has told itself.
+func RetryLevel(err error) slog.Level {
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 func newLogger(l *slog.Logger) kgo.Logger { return logger{kslog.New(l), l} }

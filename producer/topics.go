@@ -304,7 +304,7 @@ func (p *Producer) retry(ctx context.Context, what string, f func(context.Contex
 			return err
 		}
 		if wait > time.Second {
-			p.log.Warn("kafka does not answer, trying again", "doing", what, "error", err, "wait", wait)
+			p.log.Log(ctx, kafka.RetryLevel(err), "kafka does not answer, trying again", "doing", what, "error", err, "wait", wait)
 		}
 		select {
 		case <-ctx.Done():

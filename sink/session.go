@@ -259,7 +259,7 @@ func (ss *session) fetchError(topic string, partition int32, err error) error {
 		// find it again. A new one does, and then its offsets tell.
 		return fmt.Errorf("%w: %s: %w", errRejoin, where, err)
 	}
-	ss.log.Warn("kafka: will try again", "topic", topic, "partition", partition, "error", err)
+	ss.log.Log(context.Background(), kafka.RetryLevel(err), "kafka: will try again", "topic", topic, "partition", partition, "error", err)
 	return nil
 }
 

@@ -83,7 +83,7 @@ func (ss *session) describe(ctx context.Context, topics []string) (kadm.TopicDet
 		if remedy, ok := kafka.Remedy(err, "Describe on the sink's topics"); ok {
 			return nil, &replication.Refusal{Problem: "describe the sink's topics", Remedy: remedy, Err: err}
 		}
-		ss.log.Warn("cannot describe topics: will try again", "topic", missing, "error", err, "wait", wait)
+		ss.log.Log(ctx, kafka.RetryLevel(err), "cannot describe topics: will try again", "topic", missing, "error", err, "wait", wait)
 		if !pause(ctx, wait) {
 			return nil, ctx.Err()
 		}

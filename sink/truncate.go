@@ -122,7 +122,7 @@ func (ss *session) partitions(ctx context.Context, topic string) (int, error) {
 		if remedy, ok := kafka.Remedy(err, "Describe on topic "+topic); ok {
 			return 0, &replication.Refusal{Problem: "count the partitions of topic " + topic, Remedy: remedy, Err: err}
 		}
-		ss.log.Warn("cannot count partitions: will try again", "topic", topic, "error", err, "wait", wait)
+		ss.log.Log(ctx, kafka.RetryLevel(err), "cannot count partitions: will try again", "topic", topic, "error", err, "wait", wait)
 		if !pause(ctx, wait) {
 			return 0, ctx.Err()
 		}
