@@ -46,7 +46,6 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	var first firstError
 	fail := func(err error) {
 		if err != nil && first.set(err) {
-			p.log.Error("capture ends", "error", err)
 			stop()
 		}
 	}

@@ -187,7 +187,7 @@ func (d *demo) run(a *app) (*demoResult, error) {
 	}
 	defer watch.close()
 	ended := make(chan error, 1)
-	go func() { ended <- runParts(ctx, d.parts(s), d.adm, d.log) }()
+	go func() { ended <- runParts(ctx, d.parts(s), d.adm, failures(d.log, "text", d.logFile)) }()
 	result, err := d.exercise(ctx, a, watch, seeded, ended)
 	stop()
 	if e, open := <-ended; open && err == nil {

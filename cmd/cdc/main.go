@@ -97,7 +97,7 @@ func execute(a *app, args []string) (code int) {
 		return exitUsage
 	}
 	err = k.Run(a)
-	if err != nil && !errors.Is(err, errSilent) {
+	if _, told := errors.AsType[toldError](err); err != nil && !told && !errors.Is(err, errSilent) {
 		fmt.Fprintln(a.stderr, "cdc:", printable(err.Error()))
 	}
 	return exitCode(err)
@@ -119,6 +119,11 @@ type exitPanic struct{}
 
 // errSilent ends a command with code 1 when it has already said why.
 var errSilent = errors.New("failed")
+
+// toldError ends a command that has already told of it.
+type toldError struct{ error }
+
+func (t toldError) Unwrap() error { return t.error }
 
 // usageError is a mistake in flags or configuration.
 type usageError struct{ error }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +32,38 @@ func TestExitCodes(t *testing.T) {
 			if got := exitCode(err); got != want {
 				t.Errorf("%v: exit code %d, want %d", err, got, want)
 			}
+		}
+	}
+}
+
+// TestToldOnce: what ends a part is told once, when it happens, in the form that
+// the log has; so is a stop that was asked for while a part began.
+func TestToldOnce(t *testing.T) {
+	adm, err := startAdmin(config.Admin{Listen: "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer adm.close()
+	refusal := &replication.Refusal{Problem: "table \"a\" is absent", Remedy: "CREATE TABLE \"a\""}
+	for format, want := range map[string]string{
+		"text": "cdc: sink: table \"a\" is absent\n  to mend it: CREATE TABLE \"a\"\n",
+		"json": `"part":"sink","error":"sink: table \"a\" is absent\n  to mend it: CREATE TABLE \"a\""}`,
+	} {
+		var out bytes.Buffer
+		told := make(chan struct{})
+		tell := failures(newLogger(config.Log{Format: format, Level: "info"}, &out), format, &out)
+		err := runParts(t.Context(), []part{
+			{"sink", func(context.Context, func(func() health)) error { return refusal }},
+			{"capture", func(ctx context.Context, _ func(func() health)) error {
+				<-told // while this part goes on
+				return stopped(ctx, fmt.Errorf("load: %w", context.Cause(ctx)))
+			}},
+		}, adm, func(part string, err error) { tell(part, err); close(told) })
+		if n := strings.Count(out.String(), "is absent"); n != 1 || !strings.Contains(out.String(), want) || strings.Contains(out.String(), "load") {
+			t.Errorf("%s: told %d times, not once as %q:\n%s", format, n, want, &out)
+		}
+		if code := exitCode(toldError{err}); code != exitRefused {
+			t.Errorf("%s: exit code %d", format, code)
 		}
 	}
 }

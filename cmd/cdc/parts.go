@@ -163,9 +163,10 @@ type startState struct{ name string }
 
 func (s startState) health() health { return health{Live: true, State: s.name} }
 
-// stopped makes the end of a start that a signal interrupted a clean one.
+// stopped makes the end of a start that a signal, or another part's failure,
+// interrupted a clean one.
 func stopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
 		return nil
 	}
 	return err
@@ -185,8 +186,9 @@ type part struct {
 }
 
 // runParts runs all parts until ctx ends; when one fails the others are stopped,
-// too, so that a supervisor restarts a whole that works.
-func runParts(ctx context.Context, parts []part, adm *admin, log *slog.Logger) error {
+// too, so that a supervisor restarts a whole that works. failed is told of each
+// error at once, from any goroutine: the others may take a while to stop.
+func runParts(ctx context.Context, parts []part, adm *admin, failed func(part string, err error)) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	results := make(chan error, len(parts))
@@ -198,7 +200,7 @@ func runParts(ctx context.Context, parts []part, adm *admin, log *slog.Logger) e
 			err := p.run(ctx, func(f func() health) { adm.watch(p.name, f) })
 			if err != nil {
 				err = fmt.Errorf("%s: %w", p.name, err)
-				log.Error("part failed, stopping", "part", p.name, "error", err)
+				failed(p.name, err)
 				stop(err)
 			}
 			results <- err

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"sync"
 
 	"cdc/config"
 	"cdc/replication"
@@ -63,7 +66,8 @@ func runFile(a *app, path string, capture bool, names []string) error {
 	case !capture && len(sinks) == 0:
 		return usageError{fmt.Errorf("%s: nothing to run: add a source, or sinks", path)}
 	}
-	log := newLogger(c.Log, a.stderr)
+	stderr := &lockedWriter{w: a.stderr}
+	log := newLogger(c.Log, stderr)
 	log.Info("cdc starts", "version", version(), "config", path, "name", c.Name)
 	adm, err := startAdmin(c.Admin, log)
 	if err != nil {
@@ -90,14 +94,40 @@ func runFile(a *app, path string, capture bool, names []string) error {
 			return runSink(ctx, s.sink(sc), watch)
 		}})
 	}
-	err = runParts(a.ctx, parts, adm, log)
-	if a.ctx.Err() == nil && isDrain(err) && !isUsage(err) && !replication.IsRefusal(err) {
-		return errors.New(err.Error()) // it failed; that it then could not finish is not the point
-	}
+	err = runParts(a.ctx, parts, adm, failures(log, c.Log.Format, stderr))
 	if err == nil {
 		log.Info("cdc stopped cleanly", "reason", context.Cause(a.ctx))
+		return nil
 	}
-	return err
+	if a.ctx.Err() == nil && isDrain(err) && !isUsage(err) && !replication.IsRefusal(err) {
+		err = errors.New(err.Error()) // it failed; that it then could not finish is not the point
+	}
+	return toldError{err}
+}
+
+// failures returns what tells of a part's error: the log, when programs read it,
+// else w behind a line of the log, as it is. People copy statements out of it.
+func failures(log *slog.Logger, format string, w io.Writer) func(part string, err error) {
+	return func(part string, err error) {
+		if format == "json" {
+			log.Error("part failed, stopping", "part", part, "error", err)
+			return
+		}
+		log.Error("part failed, stopping", "part", part)
+		fmt.Fprintln(w, "cdc:", printable(err.Error()))
+	}
+}
+
+// lockedWriter is for the log and for whoever writes beside it.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
 }
 
 func chooseSinks(c *config.Config, names []string) ([]config.Sink, error) {
