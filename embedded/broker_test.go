@@ -37,7 +37,7 @@ func client(t *testing.T, b *Broker, opts ...kgo.Opt) *kgo.Client {
 // values reads n records, and commits them when the client is in a group.
 func values(t *testing.T, cl *kgo.Client, n int) (got []string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for len(got) < n {
 		fetches := cl.PollFetches(ctx)

@@ -124,6 +124,9 @@ func TestThroughKafka(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if until != "" && position(from) >= position(until) {
+			return nil // a run before, which was to stop earlier, was faster
+		}
 		m, err := mapping.New(mapping.Config{Topic: name, Registry: reg})
 		if err != nil {
 			t.Fatal(err)
@@ -201,6 +204,9 @@ func readTopic(t *testing.T, brokers []string, topic string, reg *schemas) (rows
 	}
 	defer client.Close()
 	ends, err := kadm.NewClient(client).ListEndOffsets(t.Context(), topic)
+	if err == nil {
+		err = ends.Error()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

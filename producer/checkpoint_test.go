@@ -70,7 +70,7 @@ func TestCheckpoints(t *testing.T) {
 		} else {
 			// The coordinator answers before it has marked the partition: until
 			// then the record is not committed for a reader.
-			deadline := time.Now().Add(20 * time.Second)
+			deadline := time.Now().Add(2 * time.Minute)
 			for got := replication.Position(""); got != "in a transaction" && time.Now().Before(deadline); {
 				if got, err = c.Load(ctx); err != nil {
 					t.Fatal(err)

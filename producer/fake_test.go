@@ -80,7 +80,7 @@ func await(t *testing.T, acked chan error) error {
 	select {
 	case err := <-acked:
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("done was not called")
 		return nil
 	}
@@ -102,7 +102,7 @@ func TestDoneOnceWithTheFirstError(t *testing.T) {
 	if again := produce(t, p, record("b", "4", "y")); !errors.Is(again, kerr.TopicAuthorizationFailed) {
 		t.Fatalf("after an error: %v", again)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := p.Close(ctx); err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ func open(t testing.TB, change func(*Config)) *Producer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := p.Close(ctx); err != nil {
 			t.Error(err)
@@ -38,7 +38,7 @@ func open(t testing.TB, change func(*Config)) *Producer {
 // dropTopics deletes topics of the real Kafka when the test ends.
 func dropTopics(t testing.TB, p *Producer, topics ...string) {
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		_, _ = p.admin.DeleteTopics(ctx, topics...)
 	})
@@ -52,7 +52,7 @@ func produce(t testing.TB, p *Producer, list ...mapping.Record) error {
 	select {
 	case err := <-acked:
 		return err
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("done was not called")
 		return nil
 	}
@@ -83,7 +83,7 @@ func read(t testing.TB, brokers []string, topic string, n int) []*kgo.Record {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var list []*kgo.Record
 	for len(list) < n {

@@ -114,7 +114,7 @@ func TestDemoInterrupted(t *testing.T) {
 	go func() {
 		code <- execute(&app{ctx: ctx, stdout: &stdout, stderr: &stderr}, []string{"demo", "--duration", "10m"})
 	}()
-	within(t, time.Minute, func() bool { return strings.Contains(stdout.String(), "  committed ") })
+	within(t, 3*time.Minute, func() bool { return strings.Contains(stdout.String(), "  committed ") })
 	stop()
 	if got := <-code; got != exitOK {
 		t.Errorf("exit code %d", got)

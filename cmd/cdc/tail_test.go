@@ -152,11 +152,11 @@ func TestTailFollow(t *testing.T) {
 	go func() {
 		code <- execute(&app{ctx: ctx, stdout: &stdout, stderr: &stderr}, append([]string{"tail", "--follow"}, flags...))
 	}()
-	within(t, 20*time.Second, func() bool { return strings.Count(stdout.String(), "\n") == 3 })
+	within(t, 3*time.Minute, func() bool { return strings.Count(stdout.String(), "\n") == 3 })
 	if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: name, Partition: 1, Value: []byte("later")}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 20*time.Second, func() bool { return strings.Contains(stdout.String(), `"value":"later"`) })
+	within(t, 3*time.Minute, func() bool { return strings.Contains(stdout.String(), `"value":"later"`) })
 	stop()
 	if got := <-code; got != exitOK {
 		t.Errorf("exit code %d: %s", got, &stderr)
