@@ -94,7 +94,12 @@ func runConnector(t *testing.T, u *url.URL, prefix string, options map[string]st
 	maps.Copy(config, options)
 	c := &connector{worker: debeziumWorker(t), name: prefix}
 	c.ask(t, http.MethodPut, "/config", config)
-	t.Cleanup(func() { c.remove(t) })
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.explain(t)
+		}
+		c.remove(t)
+	})
 	eventually(t, time.Minute, "the connector runs", func() error { return c.runs(t) })
 	return c
 }
@@ -156,6 +161,17 @@ func (c *connector) ask(t *testing.T, method, path string, body any) []byte {
 		return nil
 	})
 	return out
+}
+
+// explain logs how the connector and its worker are.
+func (c *connector) explain(t *testing.T) {
+	t.Helper()
+	status, err := get(t, c.worker+"/connectors/"+c.name+"/status")
+	t.Logf("connector %s: %s %v", c.name, status, err)
+	if s := realDebezium.server; s != nil {
+		log, err := os.ReadFile(s.LogFile())
+		t.Logf("%s %v", log[max(0, len(log)-6000):], err)
+	}
 }
 
 // remove ends the connector; its slot and its topics stay.

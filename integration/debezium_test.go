@@ -33,7 +33,7 @@ type event struct {
 // readEvents waits until a topic holds want records and returns them.
 func readEvents(t *testing.T, w *world, topic string, want int, processes ...*process) []event {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(w.brokers...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.UnknownTopicRetries(-1), kgo.MetadataMinAge(100*time.Millisecond))

@@ -70,7 +70,7 @@ func TestDebeziumTransactions(t *testing.T) {
 		t.Fatal(err)
 	}
 	exec1(t, source, `INSERT INTO b SELECT g, repeat('x', 300) FROM generate_series(10000, 24999) g`)
-	for deadline := time.Now().Add(time.Minute); ; { // as fast as the broker answers: the kill is to hit the middle
+	for deadline := time.Now().Add(patience); ; { // as fast as the broker answers: the kill is to hit the middle
 		ends, err := admin.ListEndOffsets(t.Context(), topic)
 		if end, _ := ends.Lookup(topic, 0); err == nil && end.Offset > 1015 {
 			break

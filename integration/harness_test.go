@@ -157,10 +157,15 @@ func (p *process) running() bool {
 	}
 }
 
-// exit waits for the end of the process and returns its exit code, -1 when a
-// signal ended it.
+// patience is the least that anything is waited for: the machine may be busy
+// with other tests. What is to be quick is asserted by how it ends.
+const patience = 3 * time.Minute
+
+// exit waits for the end of the process, for within or patience, and returns its
+// exit code, -1 when a signal ended it.
 func (p *process) exit(t *testing.T, within time.Duration) int {
 	t.Helper()
+	within = max(within, patience)
 	select {
 	case <-p.ended:
 		return p.cmd.ProcessState.ExitCode()
@@ -176,7 +181,7 @@ func (p *process) exit(t *testing.T, within time.Duration) int {
 func (p *process) stop(t *testing.T) {
 	t.Helper()
 	p.signal(syscall.SIGTERM)
-	if code := p.exit(t, 60*time.Second); code != 0 {
+	if code := p.exit(t, patience); code != 0 {
 		t.Fatalf("%s: exit code %d after SIGTERM:\n%s", p.cmd.Args[1], code, p.output())
 	}
 }
@@ -184,7 +189,7 @@ func (p *process) stop(t *testing.T) {
 // command runs the binary to its end.
 func command(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
 	var out, errout bytes.Buffer
@@ -196,10 +201,11 @@ func command(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return out.String(), errout.String(), cmd.ProcessState.ExitCode()
 }
 
-// eventually asks done until it returns nil, for within at most. A process that
-// is named must not end before that.
+// eventually asks done until it returns nil, for within or patience at most. A
+// process that is named must not end before that.
 func eventually(t *testing.T, within time.Duration, what string, done func() error, processes ...*process) {
 	t.Helper()
+	within = max(within, patience)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(within)
@@ -322,7 +328,7 @@ func lastObject(t *testing.T, text string) map[string]any {
 
 // dial connects to a server that may just be on its way up or down.
 func dial(ctx context.Context, url string) (*pgx.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	return pgx.Connect(ctx, url)
 }

@@ -307,7 +307,7 @@ func (tx *transaction) execute(conn *session) error {
 
 // settled tells, on a new connection, whether the transaction was committed.
 func (tx *transaction) settled(ctx context.Context, url string) (bool, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	for {
 		n, err := ask(ctx, url, fmt.Sprintf(`SELECT count(*) FROM kv WHERE k = %d AND v = %d`, tx.mark, tx.version))

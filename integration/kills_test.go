@@ -275,12 +275,12 @@ func (k *killer) outage() int64 {
 	return k.outages.Load()
 }
 
-// await waits until the process has moved its counter, for 90 s at most: after
+// await waits until the process has moved its counter, for patience at most: after
 // a kill the group waits for the dead member, and the slot for its connection.
 // While the counter cannot be asked, since a server restarts or the target has
 // no table yet, nothing is known.
 func (k *killer) await(ctx context.Context, p *process) error {
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(patience)
 	before, known := int64(0), false
 	for {
 		now, err := k.progress()
@@ -295,7 +295,7 @@ func (k *killer) await(ctx context.Context, p *process) error {
 			return errors.New("it ended by itself")
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("no progress within 90 s (%d, %v)", now, err)
+			return fmt.Errorf("no progress within %s (%d, %v)", patience, now, err)
 		}
 		pause(ctx, p, 20*time.Millisecond)
 	}
