@@ -102,7 +102,7 @@ type TableConfig struct {
 	// may come it only warns.
 	Verify func(*replication.Table) error
 
-	upto string // up to which key it is read; see tableMark
+	upto bound // up to where it is read
 }
 
 func (t TableConfig) String() string { return t.Schema + "." + t.Name }

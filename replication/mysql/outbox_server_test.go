@@ -96,6 +96,52 @@ func TestOrderedSnapshotBreaksOff(t *testing.T) {
 	})
 }
 
+// TestBoundOfAnotherKey: the first snapshot of an outbox broke off, and the table
+// gets another key, whose values say nothing beside those of the one before. Every
+// row is read.
+func TestBoundOfAnotherKey(t *testing.T) {
+	everyServer(t, func(t *testing.T, version string) {
+		for _, alter := range []string{
+			"DROP PRIMARY KEY, ADD PRIMARY KEY (k)",
+			"DROP COLUMN id, RENAME COLUMN k TO id, ADD PRIMARY KEY (id)",
+			"DROP PRIMARY KEY, MODIFY k bigint unsigned NOT NULL, ADD PRIMARY KEY (k, id)",
+		} {
+			const rows = 300
+			cfg, exec := testConfig(t, version, "t")
+			exec("CREATE TABLE t (k int NOT NULL, id int PRIMARY KEY)")
+			var values, want []string
+			for n := 1; n <= rows; n++ {
+				values = append(values, fmt.Sprintf("(%d, %d)", 1_000+n, n))
+				want = append(want, fmt.Sprint(1_000+n))
+			}
+			exec("INSERT INTO t VALUES " + strings.Join(values, ", "))
+			cfg.Tables[0].Keyless, cfg.Tables[0].Ordered, cfg.Tables[0].InsertsOnly = true, true, true
+			cfg.BatchBytes = 2 << 10
+			r := openSource(t, cfg)
+			cfg.From, _ = r.next()
+			r.s.Ack(cfg.From)
+			if _, list := r.next(); len(list) == 0 || list[0] != "1001" {
+				t.Fatalf("first come %v", list)
+			}
+			r.close()
+			exec("ALTER TABLE t " + alter)
+			r = openSource(t, cfg)
+			var got []string
+			for {
+				p, list := r.next()
+				r.s.Ack(p)
+				if got = append(got, list...); strings.Contains(string(p), `.t":"done"`) {
+					break
+				}
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("%s (-rows +read):\n%s", alter, d)
+			}
+			r.close()
+		}
+	})
+}
+
 // TestOutboxTable: partitions of an outbox may be dropped, another table may take
 // its name as gh-ost does it, but it may not lose it.
 func TestOutboxTable(t *testing.T) {

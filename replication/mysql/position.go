@@ -41,15 +41,38 @@ type tableMark struct {
 	// point is the snapshot's own place when that is beyond the stream's: the
 	// transactions before it are in the snapshot and not taken again.
 	point place
-	// upto is the greatest key that a table read in order had when its snapshot
-	// began, numbers separated by commas, or nothingYet; "" is not known. What has
-	// come since is in the log, and a snapshot that takes the place of one that broke
-	// off leaves it out.
-	upto string
+	upto  bound
 }
 
-// nothingYet bounds a table that had no row.
+// bound is up to where a table that is read in order had rows when its snapshot
+// began. What has come since is in the log, and a snapshot that takes the place of
+// one that broke off leaves it out. The zero bound is not known.
+type bound struct {
+	// key is the greatest key, numbers separated by commas, or nothingYet.
+	key string
+	// of is what the key was made of, as shapeOfKey: in one of other columns or
+	// types key bounds nothing.
+	of string
+}
+
+// nothingYet bounds a table that had no row, whatever its key.
 const nothingYet = "nothing"
+
+// holds reports whether the bound says something of a table whose key is shape.
+func (b bound) holds(shape string) bool { return b.key == nothingYet || b.key != "" && b.of == shape }
+
+func (b bound) String() string {
+	if b.of == "" {
+		return b.key
+	}
+	return b.key + " of " + b.of
+}
+
+func parseBound(text string) (b bound, ok bool) {
+	b.key, b.of, _ = strings.Cut(text, " of ")
+	_, err := strconv.ParseUint(b.of, 16, 64)
+	return b, (b.key == nothingYet || isBound(b.key)) && (err == nil || b.of == "")
+}
 
 type markState uint8
 
@@ -134,12 +157,13 @@ func parsePosition(p replication.Position) (pos position, err error) {
 		upto, bounded := strings.CutPrefix(text, "begun to ")
 		switch {
 		case text == "begun", bounded:
-			pos.tables[name] = tableMark{state: markBegun, upto: upto}
-			if !bounded {
-				pos.tables[name] = tableMark{state: markBegun}
-			} else if upto != nothingYet && !isBound(upto) {
-				return pos, fmt.Errorf("read position %q: table %s is said to have begun to %q", string(p), name, upto)
+			m := tableMark{state: markBegun}
+			if bounded {
+				if m.upto, bounded = parseBound(upto); !bounded {
+					return pos, fmt.Errorf("read position %q: table %s is said to have begun to %q", string(p), name, upto)
+				}
 			}
+			pos.tables[name] = m
 		case text == "done":
 			pos.tables[name] = tableMark{state: markDone}
 		default:
@@ -180,8 +204,8 @@ func newPositionText(tables map[string]tableMark, columns string) positionText {
 		switch m := tables[name]; m.state {
 		case markBegun:
 			b.WriteString(`:"begun`)
-			if m.upto != "" {
-				b.WriteString(" to " + m.upto)
+			if m.upto != (bound{}) {
+				b.WriteString(" to " + m.upto.String())
 			}
 			b.WriteByte('"')
 		case markAhead:

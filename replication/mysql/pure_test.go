@@ -84,6 +84,7 @@ func TestPosition(t *testing.T) {
 		`{"gtid_pos":"0-1-77","seen":"1/binlog.000007:4480:9f86d081","xa":"?;x'61',x'',1 0-1-70 0-1-69,1-2-300;x'62',x'00ff',-1 0-1-71 0-1-70","tables":{"app.a":"done"}}`,
 		`{"file":"binlog.000007:4711","server":"uuid","xa":"x'61',x'',1 binlog.000006:4"}`,
 		`{"gtid_pos":"0-1-77","tables":{"app.a":"begun to 4711","app.b":"begun to -1,18446744073709551615","app.c":"begun to nothing"}}`,
+		`{"gtid_pos":"0-1-77","tables":{"app.a":"begun to 4711,-3 of 9f86d081884c7d65"}}`,
 	} {
 		p, err := parsePosition(text)
 		if err != nil || p.text() != text {
@@ -94,6 +95,7 @@ func TestPosition(t *testing.T) {
 		"", "{}", `{"lsn":"0/1"}`, `{"file":"x"}`, `{"gtid_set":"x"}`, `{"gtid_pos":"0-1-1","tables":{"a":"what"}}`,
 		`{"gtid_pos":"0-1-1","seen":"x"}`, `{"gtid_pos":"0-1-1","seen":"1/x:4:zz"}`, `{"gtid_pos":"0-1-1","xa":"a 0-1-1"}`, `{"gtid_pos":"0-1-1","xa":"x'6',x'',1 0-1-1"}`,
 		`{"gtid_pos":"0-1-1","tables":{"a":"begun to 1)"}}`, `{"gtid_pos":"0-1-1","tables":{"a":"begun to "}}`,
+		`{"gtid_pos":"0-1-1","tables":{"a":"begun to 1) of 9f"}}`, `{"gtid_pos":"0-1-1","tables":{"a":"begun to 1 of \"x"}}`,
 	} {
 		if _, err := parsePosition(bad); err == nil {
 			t.Errorf("%s was read", bad)

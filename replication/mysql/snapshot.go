@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,8 +36,8 @@ type snapshot struct {
 type snapshotTable struct {
 	plan     *plan
 	sql      string
-	estimate int64  // rows, or -1
-	upto     string // see tableMark
+	estimate int64 // rows, or -1
+	upto     bound
 }
 
 func (s *snapshot) close() { s.conn.end() }
@@ -327,10 +328,12 @@ func (s *snapshot) prepareTable(ctx context.Context, cfg *Config, sh *shapes, t 
 }
 
 // order makes that the table is read in the order of its key, up to upto. Where
-// that is not known it is noted, if the key is of numbers: others, random ones
-// among them, say nothing of when a row came.
-func (s *snapshot) order(ctx context.Context, st *snapshotTable, upto string) error {
+// that is not known, or is of another key than the table has now, it is noted, if
+// the key is of numbers: others, random ones among them, say nothing of when a row
+// came.
+func (s *snapshot) order(ctx context.Context, st *snapshotTable, upto bound) error {
 	t := st.plan.table
+	shape := shapeOfKey(t)
 	var names, down []string
 	numbers := true
 	for _, i := range t.Key {
@@ -340,24 +343,36 @@ func (s *snapshot) order(ctx context.Context, st *snapshotTable, upto string) er
 		numbers = numbers && (c.Kind == replication.KindInt || c.Kind == replication.KindUint)
 	}
 	switch {
-	case !numbers || upto != "" && upto != nothingYet && strings.Count(upto, ",") != len(names)-1: // it has another key now
-	case upto == nothingYet:
+	case upto.key == nothingYet:
 		st.sql += " WHERE 1 = 0"
 		st.upto = upto
-	case upto != "":
-		st.sql += " WHERE (" + strings.Join(names, ", ") + ") <= (" + upto + ")"
+	case !numbers:
+	case upto.holds(shape):
+		st.sql += " WHERE (" + strings.Join(names, ", ") + ") <= (" + upto.key + ")"
 		st.upto = upto
 	default:
 		rows, err := s.conn.query(ctx, "SELECT CONCAT_WS(',', "+strings.Join(names, ", ")+") FROM "+quoteTable(t.Schema, t.Name)+" ORDER BY "+strings.Join(down, ", ")+" LIMIT 1")
 		if err != nil {
 			return err
 		}
-		if st.upto = nothingYet; len(rows) > 0 {
-			st.upto = rows[0][0].text
+		if st.upto.key = nothingYet; len(rows) > 0 {
+			st.upto = bound{key: rows[0][0].text, of: shape}
 		}
 	}
 	st.sql += " ORDER BY " + strings.Join(names, ", ")
 	return nil
+}
+
+// shapeOfKey tells keys of other columns or types apart. The columns have no
+// number that stays with them, and names may be exchanged: so all of the table's
+// count, in their order.
+func shapeOfKey(t *replication.Table) string {
+	h := fnv.New64a()
+	for i := range t.Columns {
+		fmt.Fprintf(h, "%q %q, ", t.Columns[i].Name, t.Columns[i].TypeName)
+	}
+	fmt.Fprint(h, t.Key)
+	return strconv.FormatUint(h.Sum64(), 16)
 }
 
 // read reads all tables into batches and hands them to out. It returns the last

@@ -320,7 +320,7 @@ type start struct {
 // in order. It must be saved then before a row is handed out.
 func (s *start) bounded() bool {
 	for i := range s.snap.tables {
-		if s.snap.tables[i].upto != "" {
+		if s.snap.tables[i].upto != (bound{}) {
 			return true
 		}
 	}
