@@ -13,12 +13,14 @@ import (
 
 // monitor looks at the slot now and then, over a connection that it makes for
 // that and closes again: how much log it holds back, and whether it is about to
-// be lost; and at the publication, which a table leaves that is dropped. Its goroutine ends with the context of run.
+// be lost; and at the publication, which a table leaves that is dropped. Its
+// goroutine ends with the context of run.
 type monitor struct {
 	cfg      *Config
 	retained atomic.Int64 // bytes; -1 before the first look
 	warned   string       // the state that was logged last
 	absent   string       // the tables that were logged last as unpublished
+	pub      uint32       // OID of the publication as it was seen last, 0 before
 	done     chan struct{}
 	// absentTables is told of configured tables that are not in the publication.
 	// May be nil.
@@ -103,6 +105,15 @@ func (m *monitor) judgeTables(pub *publicationInfo) {
 			"publication", m.cfg.Publication, "tables", names)
 	}
 	m.absent = names
+	if pub == nil {
+		return
+	}
+	// PostgreSQL 18 goes on without a publication, others end the stream.
+	if m.pub != 0 && m.pub != pub.OID {
+		m.cfg.Logger.Error("the publication was dropped and made anew: changes of the time when there was none are not captured (unless one transaction did both); run cdc drop, then start again, and everything is read again",
+			"publication", m.cfg.Publication)
+	}
+	m.pub = pub.OID
 }
 
 // register registers the source's metrics and returns what takes them back.

@@ -14,6 +14,7 @@ import (
 
 // publicationInfo is a publication as it stands on the server.
 type publicationInfo struct {
+	OID       uint32
 	Owner     string
 	Owned     bool // the role is the owner, or a member of it
 	AllTables bool
@@ -37,11 +38,11 @@ type publishedTable struct {
 func readPublication(ctx context.Context, conn *pgx.Conn, name string) (*publicationInfo, error) {
 	p := &publicationInfo{}
 	err := conn.QueryRow(ctx, `
-SELECT pg_catalog.pg_get_userbyid(pubowner)::text, pg_catalog.pg_has_role(pubowner, 'USAGE'),
+SELECT oid, pg_catalog.pg_get_userbyid(pubowner)::text, pg_catalog.pg_has_role(pubowner, 'USAGE'),
        puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate, coalesce(to_jsonb(p) ->> 'pubgencols' = 's', false),
        coalesce(pg_catalog.obj_description(oid, 'pg_publication') = $2::text, false)
   FROM pg_catalog.pg_publication p WHERE pubname = $1::text`, name, publicationMark).
-		Scan(&p.Owner, &p.Owned, &p.AllTables, &p.ViaRoot, &p.Insert, &p.Update, &p.Delete, &p.Truncate, &p.Generated, &p.Ours)
+		Scan(&p.OID, &p.Owner, &p.Owned, &p.AllTables, &p.ViaRoot, &p.Insert, &p.Update, &p.Delete, &p.Truncate, &p.Generated, &p.Ours)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}

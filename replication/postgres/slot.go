@@ -62,12 +62,14 @@ SELECT coalesce(s.plugin::text, ''), coalesce(s.database::text, ''), s.temporary
 
 const pgoutput = "pgoutput"
 
+// again is the remedy where changes are missing.
+const again = "run cdc drop, then start again: a new snapshot repairs what is missing " +
+	"(rows that were deleted meanwhile are not noticed by a snapshot)"
+
 // refuseSlot returns what forbids to stream from the slot in that database,
 // from a checkpoint at from (0 when there is none), or nil. That the slot is in
 // use is not looked at.
 func refuseSlot(s *slotInfo, name, database string, from pglogrepl.LSN) *replication.Refusal {
-	const again = "run cdc drop, then start again: a new snapshot repairs what is missing " +
-		"(rows that were deleted meanwhile are not noticed by a snapshot)"
 	drop := "SELECT pg_drop_replication_slot(" + replication.QuoteLiteral(name) + ")"
 	switch {
 	case s == nil && from != 0:

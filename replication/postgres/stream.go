@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -425,6 +426,13 @@ func (s *stream) explain(ctx context.Context, err error) error {
 	if e.Code == codeInUse {
 		if slot, _, err := s.slot(ctx); err == nil && slot != nil && slot.ActivePID != 0 {
 			return refuseActive(slot)
+		}
+	}
+	if e.Code == codeUndefinedObject && strings.Contains(e.Routine, "publication") { // messages are in the server's language
+		return &replication.Refusal{
+			Problem: fmt.Sprintf("publication %q does not exist at the place of the log where reading is to go on: it was dropped, even if there is one of its name again; the changes since then are missing", s.cfg.Publication),
+			Remedy:  again,
+			Err:     err,
 		}
 	}
 	return &replication.Refusal{
