@@ -122,7 +122,7 @@ func (p *pair) promote() *testDB {
 func (p *pair) config() Config {
 	name := servicetest.Name(p.t, "s")
 	return Config{
-		Name: name, URL: secret.New(p.url(p.standby, p.primary, "read-write")), Slot: name, Publication: name, SlotWait: 5 * time.Second,
+		Name: name, URL: secret.New(p.url(p.standby, p.primary, "read-write")), Slot: name, Publication: name, SlotWait: 30 * time.Second,
 		Tables: []TableConfig{{Schema: "public", Name: "t", Snapshot: SnapshotNever}},
 	}
 }
@@ -140,7 +140,7 @@ func (p *pair) insert(d *testDB, r *tape) {
 func (p *pair) awaitCopy(slot string, primary *testDB, r *tape) {
 	p.t.Helper()
 	standby := openTestDB(p.t, p.standby.Address())
-	for deadline := time.Now().Add(60 * time.Second); ; {
+	for deadline := time.Now().Add(patience); ; {
 		primary.exec(`SELECT pg_log_standby_snapshot()`)
 		p.insert(primary, r)
 		if standby.text(`SELECT count(*)::text FROM pg_replication_slots WHERE slot_name = $1 AND synced AND failover AND NOT temporary`, slot) == "1" {

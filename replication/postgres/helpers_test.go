@@ -14,6 +14,9 @@ import (
 	"cdc/secret"
 )
 
+// patience is how long anything may take on a machine that is busy.
+const patience = 3 * time.Minute
+
 // testDB is a fresh database on the real server.
 type testDB struct {
 	t    testing.TB
@@ -39,7 +42,7 @@ func openTestDB(t testing.TB, url string) *testDB {
 
 func (d *testDB) exec(sql string, args ...any) {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if _, err := d.conn.Exec(ctx, sql, args...); err != nil {
 		d.t.Fatalf("%s: %v", sql, err)
@@ -63,7 +66,7 @@ func (d *testDB) text(sql string, args ...any) string {
 // of their own.
 func (d *testDB) config(tables ...string) Config {
 	name := servicetest.Name(d.t, "s")
-	cfg := Config{Name: name, URL: secret.New(d.url), Slot: name, Publication: name, SlotWait: time.Second}
+	cfg := Config{Name: name, URL: secret.New(d.url), Slot: name, Publication: name, SlotWait: 30 * time.Second}
 	for _, t := range tables {
 		schema, table, _ := strings.Cut(t, ".")
 		cfg.Tables = append(cfg.Tables, TableConfig{Schema: schema, Name: table})
@@ -73,7 +76,7 @@ func (d *testDB) config(tables ...string) Config {
 
 // testContext bounds a test that waits for the server.
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -85,7 +88,7 @@ func mustOpen(t testing.TB, cfg Config) *Source {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := s.Close(ctx); err != nil {
 			t.Errorf("close source: %v", err)
@@ -96,7 +99,7 @@ func mustOpen(t testing.TB, cfg Config) *Source {
 
 func mustClose(t testing.TB, s *Source) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := s.Close(ctx); err != nil {
 		t.Fatalf("close source: %v", err)

@@ -231,12 +231,12 @@ func TestVisibleEnded(t *testing.T) {
 		}}}
 		close(s.done)
 		r.refused = s.refused
-		after := time.Duration(0)
-		if !test.visible {
-			after = refusedPatience + 200*time.Millisecond
-		}
 		committed := make(chan error, 1)
-		time.AfterFunc(after, func() { committed <- tx.Commit(ctx) })
+		if test.visible {
+			committed <- tx.Commit(ctx)
+		} else {
+			time.AfterFunc(refusedPatience+200*time.Millisecond, func() { committed <- tx.Commit(ctx) })
+		}
 		got, err := s.next(ctx)
 		if err := <-committed; err != nil {
 			t.Fatal(err)

@@ -50,7 +50,7 @@ func TestRefuseRoom(t *testing.T) {
 	wantRefusal(t, more, `no replication slot is free`, `max_replication_slots`)
 
 	// Nobody reads for too long.
-	for deadline := time.Now().Add(30 * time.Second); d.text(`SELECT wal_status FROM pg_replication_slots`) != "lost"; {
+	for deadline := time.Now().Add(patience); d.text(`SELECT wal_status FROM pg_replication_slots`) != "lost"; {
 		if time.Now().After(deadline) {
 			t.Fatal("the slot is not lost")
 		}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"cdc/replication"
 )
@@ -45,7 +44,7 @@ type tape struct {
 // until reads until done is true, which is asked after every batch.
 func (r *tape) until(done func() bool) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
 	for !done() {
 		b, err := r.s.Next(ctx)

@@ -86,7 +86,7 @@ func (d *mysqlDatabase) Open(ctx context.Context, o replicationtest.Options) (re
 	flavor := mysql.Flavor(u.Scheme)
 	u.User = url.UserPassword("cdc", "cdc") // with the rights that the manual asks for
 	cfg := mysql.Config{
-		Name: d.connector, Flavor: flavor, URL: secret.New(u.String()), From: o.From, BatchBytes: o.BatchBytes, IDWait: 5 * time.Second,
+		Name: d.connector, Flavor: flavor, URL: secret.New(u.String()), From: o.From, BatchBytes: o.BatchBytes, IDWait: 30 * time.Second,
 	}
 	for _, name := range o.Tables {
 		t := mysql.TableConfig{Schema: d.name, Name: name, Snapshot: mysql.SnapshotNever}

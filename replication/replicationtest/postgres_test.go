@@ -89,7 +89,7 @@ type postgresDatabase struct {
 
 func (d *postgresDatabase) try(sql string) bool {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, d.url)
 	if err != nil {
@@ -118,7 +118,7 @@ func (d *postgresDatabase) Open(ctx context.Context, o replicationtest.Options) 
 	slot := d.slots[len(d.slots)-1]
 	cfg := postgres.Config{
 		Name: slot, URL: secret.New(d.url), Slot: slot, Publication: slot,
-		From: o.From, BatchBytes: o.BatchBytes, SlotWait: 5 * time.Second,
+		From: o.From, BatchBytes: o.BatchBytes, SlotWait: 30 * time.Second,
 	}
 	for _, name := range o.Tables {
 		t := postgres.TableConfig{Schema: d.schema, Name: name, Snapshot: postgres.SnapshotNever}

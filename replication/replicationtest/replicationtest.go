@@ -116,7 +116,7 @@ type scenario struct {
 }
 
 // patience bounds a scenario.
-const patience = 90 * time.Second
+const patience = 5 * time.Minute
 
 // world is one scenario on one server.
 type world struct {
@@ -200,7 +200,7 @@ func (w *world) fatal(err error) {
 }
 
 // closeTimeout is how long a source may take to close.
-const closeTimeout = 10 * time.Second
+const closeTimeout = time.Minute
 
 // close closes the source. A second call does nothing.
 func (r *reader) close() {
