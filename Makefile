@@ -21,7 +21,7 @@ build: ## bin/cdc, a static binary
 test: $(SERVICES) ## all tests with the race detector, against real services (KEEP=1 leaves them running)
 	@rm -f $(REPORT)
 	$(SERVICES) run -- env CDC_CONFORMANCE=$(CURDIR)/$(REPORT) bash -c 'set -e; trap "cat $(REPORT)" EXIT; \
-	  for m in $(MODULES); do go -C $$m test -race -shuffle=on -timeout 20m ./...; done'
+	  for m in $(MODULES); do go -C $$m test -race -shuffle=on -timeout 12m ./...; done'
 
 .PHONY: conformance
 conformance: $(SERVICES) ## what every source must do, on all versions of all servers: a table (RUN=TestPostgres: of one family)
