@@ -43,9 +43,13 @@ type column struct {
 	bits     uint8
 	key      bool
 	identity bool // GENERATED ALWAYS AS IDENTITY: can be inserted, not updated
+	// alike says of a column of the key that it takes texts for the same which are
+	// not, as citext does.
+	alike bool
 }
 
-const inspectSQL = `SELECT a.attname, format_type(a.atttypid, -1), t.typarray = 0 OR t.typcategory IN ('A', 'C') OR t.typdelim <> ',', a.attgenerated <> '', a.attidentity = 'a', format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum)
+const inspectSQL = `SELECT a.attname, format_type(a.atttypid, -1), t.typarray = 0 OR t.typcategory IN ('A', 'C') OR t.typdelim <> ',', a.attgenerated <> '', a.attidentity = 'a', format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum),
+  EXISTS (SELECT FROM pg_collation c WHERE c.oid = a.attcollation AND NOT c.collisdeterministic) OR EXISTS (SELECT FROM pg_type b WHERE b.oid IN (t.oid, t.typbasetype) AND b.typname = 'citext')
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`
 
@@ -138,7 +142,7 @@ func (w *Writer) plan(ctx context.Context, s *sink.Shape) (*plan, error) {
 		if string(c[2]) == "t" {
 			p.copied = true
 		}
-		col := column{field: i, name: replication.QuoteIdentifier(name), typ: string(c[1]), bits: f.Bits, key: f.Key, identity: string(c[4]) == "t"}
+		col := column{field: i, name: replication.QuoteIdentifier(name), typ: string(c[1]), bits: f.Bits, key: f.Key, identity: string(c[4]) == "t", alike: f.Key && string(c[7]) == "t"}
 		if f.Key {
 			p.key = append(p.key, len(p.cols))
 		}

@@ -31,7 +31,8 @@ func (p *plan) insert(cols []column, from string) string {
 	return b.String()
 }
 
-// upsert inserts, and on the key's conflict sets all other columns.
+// upsert inserts, and on the key's conflict sets all other columns, and those of
+// the key in which the two may differ.
 func (p *plan) upsert(cols []column, from string) string {
 	sql := p.insert(cols, from)
 	if len(p.key) == 0 {
@@ -47,7 +48,7 @@ func (p *plan) upsert(cols []column, from string) string {
 func settable(cols []column) []column {
 	var set []column
 	for _, c := range cols {
-		if !c.key && !c.identity {
+		if (!c.key || c.alike) && !c.identity {
 			set = append(set, c)
 		}
 	}
@@ -60,7 +61,7 @@ func settable(cols []column) []column {
 // before it looks for the conflict. The insert's NOT EXISTS sees the table as
 // it was before the statement, as does the update.
 func (p *plan) merge(cols []column, from string) string {
-	match := apply.Join(p.keyColumns(), " AND ", func(c *column) string { return "t." + c.name + " = s." + c.name })
+	match := p.match()
 	insert := p.insert(cols, "src s") + " WHERE NOT EXISTS (SELECT FROM " + p.table + " t WHERE " + match + ")"
 	sql := "WITH src AS (SELECT * FROM " + from + ")"
 	if set := settable(cols); len(set) > 0 {
@@ -70,10 +71,21 @@ func (p *plan) merge(cols []column, from string) string {
 	return sql + " " + insert
 }
 
-// remove deletes by key.
+// match is the condition that t has the key of s.
+func (p *plan) match() string {
+	return apply.Join(p.keyColumns(), " AND ", func(c *column) string { return "t." + c.name + " = s." + c.name })
+}
+
+// remove deletes by key, to the letter: the row of a key that only looks alike is
+// the same one under its new key, whose record came first from another partition.
 func (p *plan) remove(from string) string {
-	return "DELETE FROM " + p.table + " t USING " + from + " WHERE " +
-		apply.Join(p.keyColumns(), " AND ", func(c *column) string { return "t." + c.name + " = s." + c.name })
+	sql := "DELETE FROM " + p.table + " t USING " + from + " WHERE " + p.match()
+	for _, c := range p.keyColumns() {
+		if c.alike {
+			sql += " AND t." + c.name + `::text COLLATE "C" = s.` + c.name + "::text"
+		}
+	}
+	return sql
 }
 
 // copyInto is COPY … FROM STDIN in the text format with its defaults.
