@@ -144,4 +144,11 @@ func TestConsume(t *testing.T) {
 	if d := cmp.Diff([]string{"1 DONE -"}, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
+	truncate := order(0, nil)
+	truncate.Headers = map[string]string{"cdc.op": "truncate"}
+	sink.Consume(t, truncate)
+	var left int
+	if err := db.QueryRow(t.Context(), `SELECT count(*) FROM orders`).Scan(&left); err != nil || left != 0 {
+		t.Errorf("%d rows after a truncate, %v", left, err)
+	}
 }

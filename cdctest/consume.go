@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"cdc/mapping/avro"
+	"cdc/replication"
 	"cdc/secret"
 	"cdc/sink"
 	sinkpg "cdc/sink/postgres"
@@ -180,6 +181,15 @@ func (w *watchedWriter) Apply(ctx context.Context, group string, b *sink.Batch) 
 	err := w.Writer.Apply(ctx, group, b)
 	if err == nil {
 		w.of.note(b.Offsets...)
+	}
+	return err
+}
+
+// Truncate implements sink.Writer.
+func (w *watchedWriter) Truncate(ctx context.Context, group string, shape *sink.Shape, keep func([]replication.Value) bool, o sink.Offset) error {
+	err := w.Writer.Truncate(ctx, group, shape, keep, o)
+	if err == nil {
+		w.of.note(o)
 	}
 	return err
 }
