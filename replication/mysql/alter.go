@@ -240,6 +240,8 @@ func (p *parser) existing() rowValue {
 		switch {
 		case t.is("("):
 			p.upToClosing() // of the type, of a check
+		case t.is("COLUMN_FORMAT", "STORAGE", "AFTER"), t.is("SET") && p.peek().is("DEFAULT"): // what follows is no part of the value
+			p.next()
 		case t.is("AUTO_INCREMENT", "SERIAL"):
 			return rowValue{valueUnknown, "AUTO_INCREMENT"}
 		case t.is("GENERATED"), t.is("AS") && p.peek().is("("):

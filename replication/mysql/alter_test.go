@@ -40,14 +40,16 @@ func TestParseAlter(t *testing.T) {
 		"ALTER TABLE app.t ADD a BIT(9) DEFAULT b'101', ADD b BINARY(2) DEFAULT x'00FF', ADD c INT DEFAULT 0x10, ADD d BOOLEAN DEFAULT TRUE": {
 			added("a", valueBytes, "\x05"), added("b", valueBytes, "\x00\xff"), added("c", valueBytes, "\x10"), added("d", valueNumber, "1"),
 		},
-		"ALTER TABLE app.t ADD a JSON DEFAULT (JSON_ARRAY()), ADD b JSON DEFAULT (json_object())":               {added("a", valueText, "[]"), added("b", valueText, "{}")},
-		"ALTER TABLE app.t ADD a TIMESTAMP DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP":               {added("a", valueUnknown, "CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP")},
-		"ALTER TABLE app.t ADD a INT DEFAULT (7 + 1), ADD b INT DEFAULT (b * 2)":                                {added("a", valueUnknown, "(7 + 1)"), added("b", valueUnknown, "(b * 2)")},
-		"ALTER TABLE app.t ADD a CHAR(36) DEFAULT (uuid())":                                                     {added("a", valueUnknown, "(uuid())")},
-		"ALTER TABLE app.t ADD a INT AUTO_INCREMENT UNIQUE, ADD b INT AS (a * 2) STORED":                        {added("a", valueUnknown, "AUTO_INCREMENT"), added("b", valueUnknown, "a generated column")},
-		"ALTER TABLE app.t ADD a INT REFERENCES x (y), ADD b ENUM('NOT', 'NULL') DEFAULT 'NOT'":                 {added("a", valueNull, ""), added("b", valueText, "NOT")},
-		"ALTER TABLE app.t ADD CONSTRAINT c FOREIGN KEY (a) REFERENCES x (y), CONVERT TO CHARACTER SET utf8mb4": nil,
-		"/*!80000 ALTER TABLE app.t ADD a INT DEFAULT 3 */":                                                     {added("a", valueNumber, "3")},
+		"ALTER TABLE app.t ADD a JSON DEFAULT (JSON_ARRAY()), ADD b JSON DEFAULT (json_object())":                                             {added("a", valueText, "[]"), added("b", valueText, "{}")},
+		"ALTER TABLE app.t ADD a TIMESTAMP DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP":                                             {added("a", valueUnknown, "CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP")},
+		"ALTER TABLE app.t ADD a INT DEFAULT (7 + 1), ADD b INT DEFAULT (b * 2)":                                                              {added("a", valueUnknown, "(7 + 1)"), added("b", valueUnknown, "(b * 2)")},
+		"ALTER TABLE app.t ADD a CHAR(36) DEFAULT (uuid())":                                                                                   {added("a", valueUnknown, "(uuid())")},
+		"ALTER TABLE app.t ADD a INT AUTO_INCREMENT UNIQUE, ADD b INT AS (a * 2) STORED":                                                      {added("a", valueUnknown, "AUTO_INCREMENT"), added("b", valueUnknown, "a generated column")},
+		"ALTER TABLE app.t ADD a INT REFERENCES x (y), ADD b ENUM('NOT', 'NULL') DEFAULT 'NOT'":                                               {added("a", valueNull, ""), added("b", valueText, "NOT")},
+		"ALTER TABLE app.t ADD a INT DEFAULT 7 COLUMN_FORMAT DEFAULT STORAGE DEFAULT, ADD b INT COLUMN_FORMAT FIXED DEFAULT 8 STORAGE DISK":   {added("a", valueNumber, "7"), added("b", valueNumber, "8")},
+		"ALTER TABLE app.t ADD a INT DEFAULT 7 AFTER serial, ADD b INT DEFAULT 8 REFERENCES x (y) ON DELETE SET DEFAULT, ADD c SET('a', 'b')": {added("a", valueNumber, "7"), added("b", valueNumber, "8"), added("c", valueNull, "")},
+		"ALTER TABLE app.t ADD CONSTRAINT c FOREIGN KEY (a) REFERENCES x (y), CONVERT TO CHARACTER SET utf8mb4":                               nil,
+		"/*!80000 ALTER TABLE app.t ADD a INT DEFAULT 3 */":                                                                                   {added("a", valueNumber, "3")},
 	} {
 		a, ok := parseAlter(tokenize(sql, sqlMode{}), "app")
 		if !ok || a.schema != "app" || a.name != "t" {
@@ -161,6 +163,11 @@ func FuzzStatement(f *testing.F) {
 		}
 		parseRenames(tokens, "db")
 		classify(sql, "db")
+		for _, flavor := range []Flavor{MySQL, MariaDB} {
+			if got := plain(sql, sqlMode{ansiQuotes: ansi, noEscapes: ansi}, flavor); len(got) > len(sql) {
+				t.Errorf("%q became %q", sql, got)
+			}
+		}
 	})
 }
 
@@ -182,6 +189,30 @@ func TestIdentityStays(t *testing.T) {
 		h.alter(a.columns)
 		if got := h.id(step.name); got != step.want {
 			t.Errorf("%s: column %s is %q, want %q", step.sql, step.name, got, step.want)
+		}
+	}
+}
+
+func TestPlain(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		flavor    Flavor
+		mode      sqlMode
+		sql, want string
+	}{
+		{MariaDB, sqlMode{}, "TRUNCATE t", "TRUNCATE t"},
+		{MariaDB, sqlMode{}, "SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE t", " TRUNCATE t"},
+		{MariaDB, sqlMode{}, "/* x */ set statement sql_mode='it''s \\' FOR x', b=\" FOR \", c=`FOR`, d=(SELECT 1 FOR UPDATE) /* FOR */ FOR ALTER TABLE t ADD a INT", " ALTER TABLE t ADD a INT"},
+		{MariaDB, sqlMode{noEscapes: true}, `SET STATEMENT a='\' FOR TRUNCATE t`, " TRUNCATE t"},
+		{MariaDB, sqlMode{}, "SET STATEMENT a='FOR", "SET STATEMENT a='FOR"},
+		{MariaDB, sqlMode{}, "ALTER TABLE t /*M! ADD y INT, */ ADD x INT", "ALTER TABLE t /*M! ADD y INT, */ ADD x INT"},
+		{MySQL, sqlMode{}, "ALTER TABLE t /*M!100100 ADD y INT, */ ADD x INT", "ALTER TABLE t   ADD x INT"},
+		{MySQL, sqlMode{}, "ALTER TABLE t /*! ADD y TEXT DEFAULT ('/*M! \\' x */'), */ ADD `/*M!` INT", "ALTER TABLE t /*! ADD y TEXT DEFAULT ('/*M! \\' x */'), */ ADD `/*M!` INT"},
+		{MySQL, sqlMode{}, "/* /*M! */ TRUNCATE -- /*M!\n t # /*M!", "  TRUNCATE   t  "},
+		{MySQL, sqlMode{ansiQuotes: true}, `ALTER TABLE "/*M!\" /*M! x`, `ALTER TABLE "/*M!\"  `},
+	} {
+		if got := plain(c.sql, c.mode, c.flavor); got != c.want {
+			t.Errorf("%s: %s\n got %q\nwant %q", c.flavor, c.sql, got, c.want)
 		}
 	}
 }

@@ -153,10 +153,12 @@ func (r *reader) follow(d *definition) {
 				r.cfg.Logger.Warn("a captured table was dropped; one made anew under its name is captured from then on", "table", schema+"."+name)
 			}
 			delete(h, table)
+			delete(r.shapes.seen, table)
 		}
 	default:
 		if a, ok := parseAlter(d.tokens, d.database); ok {
 			if table, captured := r.knows(a.schema, a.name); table != "" && (captured || h[table] != nil) {
+				a.columns = r.shapes.seen[table].alter(a.columns)
 				h.of(table).alter(a.columns)
 				r.warnAdded(&a)
 			}
@@ -212,6 +214,7 @@ func (r *reader) created(h histories, p *parser, database string) {
 		return
 	}
 	delete(h, table)
+	delete(r.shapes.seen, table)
 	if captured {
 		return
 	}
@@ -242,6 +245,8 @@ func (r *reader) moved(h histories, pairs []tableRename) {
 		}
 		comes := h[from]
 		delete(h, from)
+		delete(r.shapes.seen, from)
+		delete(r.shapes.seen, to)
 		switch {
 		case comes == nil && captured && before[to] != nil:
 			h[to] = before[to].clone() // of a table that nothing is known of

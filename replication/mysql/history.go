@@ -113,6 +113,32 @@ func (h *columnHistory) alter(changes []columnChange) {
 	}
 }
 
+// columnNames are those of a table, in lower case, as the log described it last and
+// statements altered it since; nil when they are not known.
+type columnNames map[string]bool
+
+// alter follows an ALTER TABLE, and returns the changes without those that IF
+// EXISTS or IF NOT EXISTS kept from being made. All names in one are those from
+// before it.
+func (n columnNames) alter(changes []columnChange) []columnChange {
+	if n == nil {
+		return changes
+	}
+	made := slices.DeleteFunc(slices.Clone(changes), func(c columnChange) bool {
+		return c.perhaps && (c.from != "" && !n[strings.ToLower(c.from)] || c.from == "" && n[strings.ToLower(c.to)])
+	})
+	for _, c := range made {
+		delete(n, strings.ToLower(c.from))
+	}
+	for i := range made {
+		if c := &made[i]; c.to != "" {
+			n[strings.ToLower(c.to)] = true
+		}
+		made[i].perhaps = false // it was
+	}
+	return made
+}
+
 // replacedBy returns the history of a table whose place another one took that was
 // made with its columns and altered then.
 func (h *columnHistory) replacedBy(shadow *columnHistory) *columnHistory {

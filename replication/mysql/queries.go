@@ -47,6 +47,10 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 	case "COMMIT":
 		return r.commit()
 	}
+	if r.tx.void {
+		return r.commit()
+	}
+	text = []byte(plain(string(text), vars.mode, r.cfg.Flavor))
 	kind, schema, name := classify(string(text), string(database))
 	def, err := r.defines(ctx, text, string(database), vars)
 	if err != nil {

@@ -48,11 +48,12 @@ type shapes struct {
 	// histories are what the statements of the log have said, up to where it has
 	// been read.
 	histories histories
-	warned    map[string]bool // see warnAdded
+	seen      map[string]columnNames // by tableKey
+	warned    map[string]bool        // see warnAdded
 }
 
 func newShapes(cfg *Config, s *session, server *serverInfo) *shapes {
-	return &shapes{cfg: cfg, session: s, charsets: newCharsets(s), server: server, latest: map[string]*plan{}, special: map[string]hints{}, histories: histories{}, warned: map[string]bool{}}
+	return &shapes{cfg: cfg, session: s, charsets: newCharsets(s), server: server, latest: map[string]*plan{}, special: map[string]hints{}, histories: histories{}, seen: map[string]columnNames{}, warned: map[string]bool{}}
 }
 
 // use takes what is known of the server from another one, or from the same one
@@ -79,6 +80,11 @@ func (s *shapes) fromLog(ctx context.Context, m *tableMap) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	seen := columnNames{}
+	for i := range columns {
+		seen[strings.ToLower(columns[i].name)] = true
+	}
+	s.seen[tableKey(schema, name)] = seen
 	if s.cfg.Describe || s.cfg.Flavor == MariaDB && (s.leavesOutGenerated() || ambiguous(columns)) {
 		if err := s.specialise(ctx, schema, name, columns); err != nil {
 			return nil, err

@@ -15,6 +15,7 @@ type transaction struct {
 	rows   bool // changes of captured tables have come
 	xa     bool // it is going to be prepared
 	replay bool // its rows are those of one that was prepared
+	void   bool // its statement is one that does nothing yet, or nothing any more
 	// captured is a captured table that it changed while it was to be prepared.
 	captured *replication.Table
 	id       txID
@@ -40,7 +41,7 @@ func (r *reader) transactionBegins(h header, body []byte, start uint64) error {
 		return refuseTorn(string(r.tx.id.append(nil)), nil)
 	}
 	if h.kind == gorepl.MARIADB_GTID_EVENT {
-		r.tx.begun, r.tx.xa = !id.standalone, id.preparedXA
+		r.tx.begun, r.tx.xa, r.tx.void = !id.standalone, id.preparedXA, id.half
 	}
 	if h.end != 0 {
 		r.tx.sum = eventSum(h, body)
@@ -54,6 +55,9 @@ type beginning struct {
 	committed  int64 // microseconds since 1970 UTC
 	standalone bool  // MariaDB: it is one statement
 	preparedXA bool  // MariaDB: it is prepared, not committed
+	// half, of MariaDB: its statement is an ALTER TABLE that begins, or that failed
+	// after it had begun. One that is done stands in the log once more.
+	half bool
 }
 
 // readID reads such an event. The form, the file and the offset of the id are
@@ -109,8 +113,8 @@ func readTagged(body []byte) (id beginning, err error) {
 // "Gtid_log_event".
 func readMaria(h header, body []byte) (id beginning, err error) {
 	const (
-		standalone = 1
-		preparedXA = 64
+		standalone, groupCommit, preparedXA, completedXA = 1, 2, 64, 128
+		startAlter, rollbackAlter                        = 2, 8 // of the second flags
 	)
 	c := cursor{B: body}
 	id.maria = mariaGTID{server: h.server, seq: c.LE64()}
@@ -118,7 +122,20 @@ func readMaria(h header, body []byte) (id beginning, err error) {
 	flags := c.U8()
 	id.committed = int64(h.time) * 1e6
 	id.standalone, id.preparedXA = flags&standalone != 0, flags&preparedXA != 0
-	return id, c.Err
+	if c.Err != nil {
+		return id, c.Err
+	}
+	if flags&groupCommit != 0 {
+		c.LE64()
+	}
+	if flags&(preparedXA|completedXA) != 0 {
+		c.LE32() // the format
+		c.Bytes(uint64(c.U8()) + uint64(c.U8()))
+	}
+	if len(c.B) > 0 && c.Err == nil { // older servers have none
+		id.half = c.U8()&(startAlter|rollbackAlter) != 0
+	}
+	return id, nil
 }
 
 // begin opens a transaction.
