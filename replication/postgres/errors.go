@@ -30,6 +30,8 @@ const (
 	codeLockTimeout        = "55P03"
 	codeCanceled           = "57014"
 	codeUndefinedFile      = "58P01"
+	classData              = "22" // data exception
+	classConstraint        = "23" // integrity constraint violation
 	classInternal          = "XX"
 )
 

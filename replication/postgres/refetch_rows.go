@@ -32,6 +32,9 @@ func (r *refetcher) readRows(ctx context.Context, b *batch, todo []hole, budget 
 	var groups []*group
 	for _, h := range todo {
 		c := &b.Changes[h.at]
+		if !hasHole(c.After) {
+			continue // read before, by a query that then failed
+		}
 		n := slices.IndexFunc(groups, func(g *group) bool { return g.table == c.Table && g.whose == h.whose })
 		if n < 0 {
 			n = len(groups)
@@ -54,12 +57,7 @@ func (r *refetcher) readRows(ctx context.Context, b *batch, todo []hole, budget 
 		}
 	}
 	for _, g := range groups {
-		var n int
-		var left []hole
-		err = r.session.do(ctx, func(conn *pgx.Conn) (err error) {
-			n, left, err = r.readGroup(ctx, conn.PgConn(), b, g, budget-read)
-			return err
-		})
+		n, left, err := r.readParts(ctx, b, g, budget-read)
 		switch {
 		case err == nil:
 		case sqlState(err) == codeNoPrivilege:
@@ -82,6 +80,39 @@ func (r *refetcher) readRows(ctx context.Context, b *batch, todo []hole, budget 
 	}
 	slices.SortFunc(open, func(a, b hole) int { return cmp.Compare(a.at, b.at) })
 	return read, open, nil
+}
+
+// readParts reads the rows of a group. Of a key that is no value of its column any
+// more, as after RENAME VALUE of an enum or another CHECK of a domain, the server
+// says so for the whole query: then it reads halves, down to that row, whose values
+// stay unknown.
+func (r *refetcher) readParts(ctx context.Context, b *batch, g *group, budget int) (read int, left []hole, err error) {
+	err = r.session.do(ctx, func(conn *pgx.Conn) (err error) {
+		read, left, err = r.readGroup(ctx, conn.PgConn(), b, g, budget)
+		return err
+	})
+	if state := sqlState(err); !strings.HasPrefix(state, classData) && !strings.HasPrefix(state, classConstraint) {
+		return read, left, err
+	}
+	if len(g.rows) == 1 {
+		if about := g.table.String() + " keys"; !r.warned[about] {
+			r.warned[about] = true
+			r.cfg.Logger.Warn("values that the log left out stay unknown: the row's key is no value of its column any more", "table", g.table.String(), "error", err)
+		}
+		return 0, nil, nil
+	}
+	read, left = 0, nil
+	half := len(g.rows) / 2
+	for _, rows := range [][]int32{g.rows[:half], g.rows[half:]} {
+		part := *g
+		part.rows = rows
+		n, more, err := r.readParts(ctx, b, &part, budget-read)
+		if err != nil {
+			return 0, nil, err
+		}
+		read, left = read+n, append(left, more...)
+	}
+	return read, left, nil
 }
 
 // errOtherShape says that the table, or a column to read, is not the one that
@@ -216,6 +247,9 @@ func fillHoles(c *replication.Change, holes []int, vals []replication.Value, all
 			c.After[col] = vals[h]
 			some = append(some, int32(col))
 		}
+	}
+	if some == nil {
+		return // read before, by a query that then failed
 	}
 	slices.Sort(some)
 	if slices.Equal(some, all) {
