@@ -53,12 +53,22 @@ func configAt(t *testing.T, address string, tables ...string) (cfg Config, exec 
 	}
 	database := strings.Trim(u.Path, "/")
 	u.User, u.Path = url.UserPassword("cdc", "cdc"), "/"
-	cfg = Config{Name: servicetest.Name(t, "c"), Flavor: Flavor(u.Scheme), URL: secret.New(u.String()), IDWait: 2 * time.Second}
+	// Other tests on the server have transactions prepared for a while.
+	cfg = Config{Name: servicetest.Name(t, "c"), Flavor: Flavor(u.Scheme), URL: secret.New(u.String()), IDWait: 45 * time.Second}
 	for _, name := range tables {
 		cfg.Tables = append(cfg.Tables, TableConfig{Schema: database, Name: name})
 	}
 	return cfg, exec
 }
+
+// impatient is a configuration whose refusal is expected.
+func impatient(cfg Config) Config {
+	cfg.IDWait = 2 * time.Second
+	return cfg
+}
+
+// patience is how long anything may take on a machine that is busy.
+const patience = 3 * time.Minute
 
 // row is a change that outlives its batch.
 type row struct {
@@ -101,7 +111,7 @@ func openSource(t *testing.T, cfg Config) *reading {
 }
 
 func (r *reading) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := r.s.Close(ctx); err != nil {
 		r.t.Errorf("close: %v", err)
@@ -111,7 +121,7 @@ func (r *reading) close() {
 // take reads until n changes have come.
 func (r *reading) take(n int) (rows []row) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
 	for len(rows) < n {
 		b, err := r.s.Next(ctx)
@@ -139,13 +149,13 @@ func (r *reading) take(n int) (rows []row) {
 // fails reads until an error.
 func (r *reading) fails() error {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
 	for {
 		b, err := r.s.Next(ctx)
 		if err != nil {
 			if errors.Is(err, context.DeadlineExceeded) {
-				r.t.Fatal("no error within a minute")
+				r.t.Fatal("no error within " + patience.String())
 			}
 			return err
 		}

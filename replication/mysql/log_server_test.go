@@ -184,7 +184,7 @@ func TestServerIDInUse(t *testing.T) {
 		r := openSource(t, cfg)
 		exec("INSERT INTO t VALUES (1)")
 		r.take(1)
-		_, err := Open(t.Context(), cfg)
+		_, err := Open(t.Context(), impatient(cfg))
 		wantRefusal(t, err, "server id is in use", "server_id in the configuration")
 		exec("INSERT INTO t VALUES (2)")
 		wantRows(t, r.take(1), "insert t  > 2")

@@ -51,7 +51,7 @@ func TestFailover(t *testing.T) {
 			one.User, one.Path = url.UserPassword("cdc", "cdc"), "/"
 			one.Host += "," + two.Host
 			cfg.URL = secret.New(one.String())
-			cfg.IDWait = time.Minute
+			cfg.IDWait = patience
 			r := openSource(t, cfg)
 			wantRows(t, r.take(1), `read f  > 1 "one"`)
 			exec("INSERT INTO f VALUES (2, 'two')")
@@ -91,7 +91,7 @@ func awaitRow(t *testing.T, address, sql string) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(patience); ; {
 		r, err := conn.Execute(sql)
 		if err == nil && r.RowNumber() > 0 {
 			return
@@ -137,7 +137,7 @@ func TestPurged(t *testing.T) {
 			files := r.askServer(t, cfg, "SHOW BINARY LOGS")
 			last := files[len(files)-1][0].text
 			// A file that the connection just closed still reads is left alone.
-			for deadline := time.Now().Add(30 * time.Second); files[0][0].text != last && time.Now().Before(deadline); {
+			for deadline := time.Now().Add(patience); files[0][0].text != last && time.Now().Before(deadline); {
 				exec("PURGE BINARY LOGS TO '" + last + "'")
 				files = r.askServer(t, cfg, "SHOW BINARY LOGS")
 			}

@@ -116,7 +116,7 @@ func awaitSwap(t *testing.T, address string, swapped <-chan struct{}) {
 		return
 	}
 	defer conn.Close()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		select {
 		case <-swapped:
 			return

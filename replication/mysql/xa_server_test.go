@@ -138,7 +138,7 @@ func TestXABefore(t *testing.T) {
 		id := "'" + cfg.Name + "'"
 		servicetest.MySQLExec(t, address, xaOf(id, "INSERT INTO x VALUES (1)")...)
 		if cfg.Flavor == MariaDB {
-			_, err := Open(t.Context(), cfg)
+			_, err := Open(t.Context(), impatient(cfg))
 			wantRefusal(t, err, "are prepared and not decided", "XA COMMIT or XA ROLLBACK")
 			exec("XA COMMIT " + id)
 			wantRows(t, openSource(t, cfg).take(1), "read x  > 1")
@@ -163,7 +163,7 @@ func TestXABefore(t *testing.T) {
 		t.Cleanup(func() { servicetest.MySQLExec(t, address, "DROP USER "+user) })
 		cfg.URL = withUser(t, cfg.URL, strings.Split(user, "'")[1], "pw")
 		servicetest.MySQLExec(t, address, xaOf(id, "INSERT INTO x VALUES (4)")...)
-		_, err := Open(t.Context(), cfg)
+		_, err := Open(t.Context(), impatient(cfg))
 		wantRefusal(t, err, "are prepared and not decided", "XA COMMIT or XA ROLLBACK")
 		exec("XA ROLLBACK " + id)
 	})
