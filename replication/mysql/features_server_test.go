@@ -1,10 +1,12 @@
 package mysql
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -382,4 +384,48 @@ func TestColumnsOfOtherKinds(t *testing.T) {
 		wantRows(t, rows,
 			`read g  > 1 1 2 3 5 "w1"`, `insert g  > 2 2 4 6 5 "w2"`, `update g 2 2 4 6 5 "w2" > 2 3 6 9 5 "w3"`, `delete g 2 3 6 9 5 "w3" > `)
 	})
+}
+
+// TestIdleInterval: while only others write, the Position follows the log as often
+// as is asked for. The default would take ten seconds each time.
+func TestIdleInterval(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{services.MySQL9, services.MariaDB118} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			cfg, exec := testConfig(t, version, "t")
+			cfg.IdleInterval = 20 * time.Millisecond
+			exec("CREATE TABLE t (id INT PRIMARY KEY)", "CREATE TABLE other (id INT PRIMARY KEY)")
+			r := openSource(t, changesOnly(cfg))
+			beside, err := OpenBeside(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer beside.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			const rounds = 4
+			begin := time.Now()
+			for i := range rounds {
+				exec(fmt.Sprintf("INSERT INTO other VALUES (%d)", i))
+				end, err := beside.End(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for passed := false; !passed; {
+					b, err := r.s.Next(ctx)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if passed, err = Passed(b.Position, end); err != nil || len(b.Changes) > 0 {
+						t.Fatalf("%v, %d changes", err, len(b.Changes))
+					}
+					b.Release()
+				}
+			}
+			if took := time.Since(begin); took > (rounds-1)*idleInterval {
+				t.Errorf("%d Positions took %s", rounds, took)
+			}
+		})
+	}
 }
