@@ -175,6 +175,7 @@ plugin.path=%[2]s
 plugin.discovery=service_load
 offset.storage.file.filename=%[3]s
 offset.flush.interval.ms=500
+offset.flush.timeout.ms=60000
 listeners=%[4]s
 connector.client.config.override.policy=All
 key.converter=cdc.AvroConverter
