@@ -37,6 +37,11 @@ func (ss *session) assign(ctx context.Context, offsets map[string]map[int32]kgo.
 		t := ss.topics[name]
 		if t == nil {
 			t = newTopic(ss.cfg.table(name))
+			if !ss.cfg.names(name) {
+				t.leaveOut = func(schema string) {
+					ss.log.Warn("the topic holds no rows and is left out: name it in the sink's topics if it shall go to a table", "topic", name, "schema", schema)
+				}
+			}
 			ss.topics[name] = t
 		}
 		if ss.parts[name] == nil {

@@ -113,6 +113,9 @@ func (b *batch) add(ctx context.Context, schemas SchemaSource, p *partition, r *
 	b.bytes += len(r.Key) + len(r.Value) + 64
 	m := readMarks(r.Headers)
 	pl, err := p.plan(ctx, schemas, r)
+	if err == nil && pl.nothing {
+		return nil
+	}
 	if err == nil {
 		if m.op == replication.OpTruncate && (r.Value == nil || pl.envelope != nil) {
 			b.truncate = &raw{part: p, plan: pl, rec: r}

@@ -55,7 +55,7 @@ func Check(ctx context.Context, cfg Config) []replication.Finding {
 		re := regexp.MustCompile("^(?:" + p + ")$") // compiled once already by defaults
 		n, parts := 0, 0
 		for name, d := range topics {
-			if re.MatchString(name) {
+			if re.MatchString(name) && cfg.consumes(name) {
 				n++
 				parts += len(d.Partitions)
 			}

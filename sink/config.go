@@ -41,8 +41,11 @@ type Config struct {
 	Kafka        kafka.Config
 	// Topics are names, or regular expressions between slashes that a topic's
 	// whole name must match: /public\..*/. At least one.
-	Topics   []string
-	Registry SchemaSource
+	Topics []string
+	// NotTables are topics whose records are no rows, such as one of transactions:
+	// regular expressions leave them out, unless Topics or Tables name them.
+	NotTables []string
+	Registry  SchemaSource
 	// Writer opens the target. The sink closes what it returns.
 	Writer func(ctx context.Context) (Writer, error)
 	// OnError is OnErrorStop (the default), OnErrorDeadLetter or OnErrorSkip.
@@ -152,6 +155,11 @@ func (c *Config) topics() (list []string, patterns bool, err error) {
 		list = append(list, p)
 	}
 	return list, patterns, nil
+}
+
+// names reports whether a topic stands in the configuration under its name.
+func (c *Config) names(topic string) bool {
+	return slices.Contains(c.Topics, topic) || slices.ContainsFunc(c.Tables, func(t TableConfig) bool { return t.Topic == topic })
 }
 
 func pattern(t string) (string, bool) {

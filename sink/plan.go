@@ -25,6 +25,8 @@ const noSchema = -1
 // plan is how to read the records of one topic under one pair of schemas.
 // Immutable.
 type plan struct {
+	// nothing says that the records are no rows, and are passed over.
+	nothing    bool
 	shape      *Shape
 	keyID      int
 	key, value *avro.Decoder // nil without a schema
@@ -48,6 +50,9 @@ type topic struct {
 	// the log left out.
 	unavailable string
 	enveloped   bool // a record of that format was seen
+	// leaveOut is told of a schema whose records are no rows and are passed over.
+	// nil where the configuration names the topic: then they go to a table, too.
+	leaveOut func(schema string)
 }
 
 func newTopic(cfg TableConfig) *topic {
@@ -111,6 +116,11 @@ func (t *topic) compile(ctx context.Context, schemas SchemaSource, keyID, valueI
 		var schema *avro.Schema
 		if p.value, schema, err = decoder(ctx, schemas, valueID); err != nil {
 			return nil, err
+		}
+		if t.leaveOut != nil && debezium.NoRow(schema.Name()) {
+			t.leaveOut(schema.Name())
+			p.nothing = true
+			return p, nil
 		}
 		columns, fields := p.value.Columns(), schema.Fields() // one a column, of a record
 		if envelope, ok := avro.NewEnvelope(schema, t.unavailable); ok {

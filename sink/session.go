@@ -146,10 +146,20 @@ func (ss *session) options(ctx context.Context) ([]kgo.Opt, error) {
 		return nil, err
 	}
 	if patterns {
+		var excluded []string
 		opts = append(opts, kgo.ConsumeRegex())
 		if ss.cfg.DeadLetterTopic != "" {
-			opts = append(opts, kgo.ConsumeExcludeTopics("^"+quoteTopic(ss.cfg.DeadLetterTopic)+"$"))
+			excluded = append(excluded, ss.cfg.DeadLetterTopic)
 		}
+		for _, t := range ss.cfg.NotTables {
+			if !ss.cfg.names(t) {
+				excluded = append(excluded, t)
+			}
+		}
+		for i, t := range excluded {
+			excluded[i] = "^" + quoteTopic(t) + "$"
+		}
+		opts = append(opts, kgo.ConsumeExcludeTopics(excluded...))
 	}
 	identity, err := ss.w.Identity(ctx)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"cdc/mapping/debezium"
 	"cdc/replication"
 	"cdc/sink/postgres"
 )
@@ -159,6 +160,33 @@ func TestPatternsAndOverrides(t *testing.T) {
 	w.produce(plain(fb.row(replication.OpDelete), "x"))
 	w.applied("cdc_"+cfg.Name, b)
 	w.expect(`SELECT count(*) FROM elsewhere.codes`, "(0)")
+}
+
+// TestTopicsWithoutRows: a pattern meets topics of Debezium's format that tell of
+// transactions and of messages. The one that the configuration knows of is not
+// read; another is known by its schema; one that is named becomes a table.
+func TestTopicsWithoutRows(t *testing.T) {
+	w := newWorld(t)
+	rows, known, foreign, named := w.topic("rows", 1), w.topic("known", 1), w.topic("foreign", 1), w.topic("named", 1)
+	f := w.feed(rows, []replication.Column{intCol("id"), textCol("code")}, "id")
+	w.produce(f.row(replication.OpInsert, num(1), text("x")), &kgo.Record{Topic: known, Key: []byte("no Avro"), Value: []byte("no Avro")})
+	key, value := debezium.BoundarySchemas()
+	for _, topic := range []string{foreign, named} {
+		keyID, err := w.registry.ID(t.Context(), topic+"-key", key)
+		must(t, err)
+		valueID, err := w.registry.ID(t.Context(), topic+"-value", value)
+		must(t, err)
+		b := debezium.Boundary{ID: []byte("742:1"), Time: 1_700_000_000_000_000, End: true, Events: 3}
+		w.produce(&kgo.Record{Topic: topic, Key: b.AppendKey(nil, keyID), Value: b.AppendValue(nil, valueID)})
+	}
+	cfg := w.config("/public\\."+w.prefix+"_.*/", named)
+	cfg.NotTables = []string{known, named}
+	w.run(cfg)
+	w.applied("cdc_"+cfg.Name, rows, foreign, named)
+	w.expect(`SELECT * FROM `+table(rows), "(1,x)")
+	w.expect(`SELECT id, status, event_count FROM `+table(named), "(742:1,END,3)")
+	w.expect(`SELECT count(*) FROM pg_tables WHERE tablename IN ('`+table(known)+`', '`+table(foreign)+`')`, "(0)")
+	w.expect(`SELECT count(*) FROM cdc_offsets WHERE topic = '`+known+`'`, "(0)")
 }
 
 func TestTruncateRecords(t *testing.T) {

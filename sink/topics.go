@@ -96,6 +96,9 @@ func (c *Config) consumes(topic string) bool {
 	if topic == c.DeadLetterTopic && c.DeadLetterTopic != "" {
 		return slices.Contains(c.Topics, topic)
 	}
+	if slices.Contains(c.NotTables, topic) && !c.names(topic) {
+		return false
+	}
 	return slices.ContainsFunc(c.Topics, func(t string) bool {
 		p, ok := pattern(t)
 		if !ok {

@@ -19,8 +19,8 @@ import (
 	"cdc/mapping/debezium"
 	"cdc/producer"
 	"cdc/replication"
-	"cdc/replication/postgres"
 	"cdc/replication/pace"
+	"cdc/replication/postgres"
 	"cdc/sink"
 	sinkmysql "cdc/sink/mysql"
 	sinkpg "cdc/sink/postgres"
@@ -232,6 +232,12 @@ func (s *setup) sink(c config.Sink) sink.Config {
 		OnError: c.OnError, DeadLetterTopic: c.DeadLetterTopic,
 		BatchRows: c.Batch.Rows, BatchBytes: c.Batch.Bytes, MaxWait: c.Batch.Wait,
 		DefaultSchema: c.Schema, Logger: s.log, Registerer: s.registerer, DrainTimeout: s.config.DrainTimeout,
+	}
+	topics, _ := mapping.Topics(s.mapping()) // its error is the capture's
+	for _, t := range topics {
+		if len(t.Tables) == 0 { // of transactions, or of messages
+			out.NotTables = append(out.NotTables, t.Name)
+		}
 	}
 	for _, t := range c.Tables {
 		out.Tables = append(out.Tables, sink.TableConfig{Topic: t.Topic, Schema: t.Schema, Table: t.Table, Key: t.Key})

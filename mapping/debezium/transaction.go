@@ -1,6 +1,9 @@
 package debezium
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"strings"
+)
 
 // Place is where an event stands in its transaction.
 type Place struct {
@@ -55,6 +58,13 @@ func BoundarySchemas() (key, value string) {
 		{"ts_ms", long},
 	}}
 	return k.String(), v.String()
+}
+
+// NoRow reports whether records whose value has a schema of that name tell of
+// transactions or of messages in the log, and not of a row.
+func NoRow(schema string) bool {
+	connector, ok := strings.CutPrefix(schema, "io.debezium.connector.")
+	return ok && (connector == "common.TransactionMetadataValue" || strings.HasSuffix(connector, ".MessageValue"))
 }
 
 // AppendKey appends the record's key under the schema's id.
