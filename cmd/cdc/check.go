@@ -82,7 +82,7 @@ func checkSource(ctx context.Context, s *setup) []replication.Finding {
 
 // savedPosition reads the checkpoint without making its topic.
 func savedPosition(ctx context.Context, s *setup) (replication.Position, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	c := s.producer()
 	c.Registerer = nil

@@ -50,7 +50,7 @@ const (
 	demoGroup     = "cdc_copy"
 	demoSource    = "shop"      // database
 	demoTarget    = "warehouse" // database
-	settleTimeout = 60 * time.Second
+	settleTimeout = 3 * time.Minute
 )
 
 // demo is one run of the command.
