@@ -14,6 +14,8 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/client"
 	gomysql "github.com/go-mysql-org/go-mysql/mysql"
+
+	"cdc/internal/dial"
 )
 
 const (
@@ -65,8 +67,8 @@ func (c *Config) connectTo(ctx context.Context, host string) (*conn, error) {
 		network = "unix"
 	}
 	stop := func() bool { return true }
-	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		raw, err := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(ctx, network, address)
+	connect := func(ctx context.Context, network, address string) (net.Conn, error) {
+		raw, err := dial.New().DialContext(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
@@ -76,7 +78,7 @@ func (c *Config) connectTo(ctx context.Context, host string) (*conn, error) {
 		return raw, nil
 	}
 	open := func(secure bool) (err error) {
-		made.Conn, err = client.ConnectWithDialer(ctx, network, host, c.address.user, c.address.password, "", dial, func(o *client.Conn) error {
+		made.Conn, err = client.ConnectWithDialer(ctx, network, host, c.address.user, c.address.password, "", connect, func(o *client.Conn) error {
 			if secure {
 				o.SetTLSConfig(c.address.tlsFor(host))
 			}

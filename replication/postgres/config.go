@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"cdc/internal/dial"
 	"cdc/replication"
 	"cdc/replication/pace"
 	"cdc/secret"
@@ -104,6 +105,7 @@ const (
 	defaultBatchBytes  = 1 << 20
 	defaultSpillMemory = 16 << 20
 	defaultSlotWait    = 30 * time.Second
+	connectTimeout     = 30 * time.Second // where the URL has no connect_timeout
 )
 
 // complete checks c by itself and fills the defaults in.
@@ -241,6 +243,10 @@ func (c *Config) connConfig(forReplication bool) (*pgx.ConnConfig, error) {
 	}
 	if forReplication {
 		cc.RuntimeParams["replication"] = "database"
+	}
+	cc.DialFunc = dial.New().DialContext
+	if cc.ConnectTimeout == 0 {
+		cc.ConnectTimeout = connectTimeout // of each host: one that has gone must not keep from the next
 	}
 	cc.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
 		if serverMajor(conn.ParameterStatus("server_version")) < 17 {

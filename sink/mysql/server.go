@@ -11,8 +11,8 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"cdc/internal/dial"
 	"cdc/internal/tlsfiles"
-	"cdc/sink/apply"
 )
 
 // TLS is how to verify the server and how to identify to it. The zero value
@@ -68,7 +68,7 @@ func parseURL(text string) (*mysql.Config, error) {
 	}
 	m := mysql.NewConfig()
 	m.Logger = &mysql.NopLogger{}
-	m.DialFunc = apply.Dialer().DialContext
+	m.DialFunc = dial.New().DialContext
 	m.MultiStatements, m.ClientFoundRows = true, true
 	m.MaxAllowedPacket = 0 // as the server has it
 	m.ConnectionAttributes = "program_name:cdc sink"

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"cdc/internal/dial"
 	"cdc/replication"
 	"cdc/secret"
 	"cdc/sink"
@@ -112,7 +113,7 @@ func (w *Writer) connect(ctx context.Context) error {
 	if pc.ConnectTimeout == 0 || pc.ConnectTimeout > 30*time.Second {
 		pc.ConnectTimeout = 30 * time.Second
 	}
-	pc.DialFunc = apply.Dialer().DialContext
+	pc.DialFunc = dial.New().DialContext
 	conn, err := pgconn.ConnectConfig(ctx, pc)
 	switch code := sqlState(err); {
 	case strings.HasPrefix(code, "28"), code == "3D000", code == noPrivilege:

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package apply
+package dial
 
 import "time"
 

@@ -1,4 +1,6 @@
-package apply
+// Package dial makes connections to databases that notice when the other side has
+// gone.
+package dial
 
 import (
 	"net"
@@ -13,8 +15,9 @@ import (
 // forgotten an idle connection gives none.
 const deadAfter = 60 * time.Second
 
-// Dialer finds out when the other side of a connection has gone.
-func Dialer() *net.Dialer {
+// New returns a Dialer whose connections end about a minute after the other side
+// has gone.
+func New() *net.Dialer {
 	return &net.Dialer{
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: deadAfter / 2, Interval: deadAfter / 6, Count: 3},
 		Control: func(network, _ string, c syscall.RawConn) error {
