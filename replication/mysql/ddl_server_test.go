@@ -331,3 +331,25 @@ func TestReadAgain(t *testing.T) {
 	r = openSource(t, cfg)
 	wantRows(t, r.take(1), "read e  > 1 timestamp(1795219200000000)")
 }
+
+// TestStatementsOfOtherCharsets: a statement names tables in the character set of
+// its session.
+func TestStatementsOfOtherCharsets(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{services.MySQL9, services.MariaDB118} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			cfg, exec := testConfig(t, version, "é")
+			exec("SET NAMES utf8mb4", "CREATE TABLE é (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION a VALUES LESS THAN (10))")
+			r := openSource(t, changesOnly(cfg))
+			exec("INSERT INTO é VALUES (1, 1)", "SET NAMES latin1", "TRUNCATE TABLE \xe9")
+			wantRows(t, r.take(2), "insert é  > 1 1", "truncate é  > ")
+			exec("ALTER TABLE \xe9 RENAME COLUMN v TO w", "INSERT INTO \xe9 VALUES (2, 2)")
+			if got := r.take(1)[0].table.Columns[1]; !strings.HasSuffix(got.ID, ".v") || got.Name != "w" {
+				t.Errorf("the column is %s, %s", got.Name, got.ID)
+			}
+			exec("ALTER TABLE \xe9 TRUNCATE PARTITION a")
+			wantRefusal(t, r.fails(), "é", "")
+		})
+	}
+}

@@ -17,34 +17,40 @@ type definition struct {
 
 // defines returns a statement taken apart if it may define a table; nil for any
 // other one.
-func (r *reader) defines(ctx context.Context, text []byte, database string, v statusVars) (*definition, error) {
-	first := statement{rest: string(text[:min(len(text), 4<<10)])}
+func defines(sql, database string, mode sqlMode) *definition {
+	first := statement{rest: sql[:min(len(sql), 4<<10)]}
 	switch first.keyword() {
 	case "ALTER", "CREATE", "DROP", "RENAME":
-	default:
-		return nil, nil
+		return &definition{text: sql, database: database, tokens: tokenize(sql, mode)}
 	}
-	sql := string(text)
-	if !ascii(text) && v.charset != 0 {
-		err := r.aside(func() error {
-			ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-			defer cancel()
-			r.shapes.mu.Lock()
-			defer r.shapes.mu.Unlock()
-			cs, err := r.shapes.charsets.collation(ctx, v.charset)
-			if err != nil {
-				return err
-			}
-			if utf8, _, ok := cs.decode(text, nil); ok {
-				sql = string(utf8)
-			}
-			return nil
-		})
+	return nil
+}
+
+// inUTF8 returns the text of a statement, which is in the character set of the
+// session that ran it. What cannot be read stays as it is.
+func (r *reader) inUTF8(ctx context.Context, text []byte, v statusVars) (sql string, err error) {
+	if ascii(text) || v.charset == 0 {
+		return string(text), nil
+	}
+	err = r.aside(func() error {
+		ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+		defer cancel()
+		r.shapes.mu.Lock()
+		defer r.shapes.mu.Unlock()
+		cs, err := r.shapes.charsets.collation(ctx, v.charset)
 		if err != nil {
-			return nil, fmt.Errorf("read a statement: %w", err)
+			return err
 		}
+		sql = string(text)
+		if utf8, _, ok := cs.decode(text, nil); ok {
+			sql = string(utf8)
+		}
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("read a statement: %w", err)
 	}
-	return &definition{text: sql, database: database, tokens: tokenize(sql, v.mode)}, nil
+	return sql, nil
 }
 
 // statusVars are the variables that a statement ran with: MySQL source,

@@ -50,12 +50,13 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 	if r.tx.void {
 		return r.commit()
 	}
-	text = []byte(plain(string(text), vars.mode, r.cfg.Flavor))
-	kind, schema, name := classify(string(text), string(database))
-	def, err := r.defines(ctx, text, string(database), vars)
+	sql, err := r.inUTF8(ctx, text, vars)
 	if err != nil {
 		return err
 	}
+	sql = plain(sql, vars.mode, r.cfg.Flavor)
+	kind, schema, name := classify(sql, string(database))
+	def := defines(sql, string(database), vars.mode)
 	switch kind {
 	case beginStatement:
 		r.tx.begun = true
@@ -71,7 +72,7 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 		r.tx.begun, r.tx.xa = true, true
 		return nil
 	case xaCommitStatement, xaRollbackStatement:
-		return r.xaDecided(ctx, behindXA(string(text)), kind == xaCommitStatement)
+		return r.xaDecided(ctx, behindXA(sql), kind == xaCommitStatement)
 	case xaPrepareStatement:
 		return r.commit()
 	case rollbackToStatement:
@@ -79,8 +80,8 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 			return r.refuseRollback("rolled back to a savepoint")
 		}
 	case rowStatement:
-		if t := r.mentioned(string(text), string(database)); t != "" {
-			return refuse(fmt.Sprintf("the log holds a statement instead of the rows that it changed in table %s: %s", t, clip(string(text), 200)),
+		if t := r.mentioned(sql, string(database)); t != "" {
+			return refuse(fmt.Sprintf("the log holds a statement instead of the rows that it changed in table %s: %s", t, clip(sql, 200)),
 				"SET GLOBAL binlog_format = ROW, and let no session set another one; then begin again with a new snapshot: cdc drop", nil)
 		}
 	case truncateStatement:
@@ -88,7 +89,7 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 			return err
 		}
 	case dropRowsStatement:
-		if err := r.rowsGone(schema, name, string(text)); err != nil {
+		if err := r.rowsGone(schema, name, sql); err != nil {
 			return err
 		}
 	case renameStatement:
@@ -98,10 +99,10 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 			}
 		}
 	case alterRowsStatement:
-		err := r.refuseMoved(schema, name, string(text))
+		err := r.refuseMoved(schema, name, sql)
 		if err == nil {
-			schema, name = otherTable(string(text), string(database))
-			err = r.refuseMoved(schema, name, string(text))
+			schema, name = otherTable(sql, string(database))
+			err = r.refuseMoved(schema, name, sql)
 		}
 		if err != nil {
 			return err
@@ -110,7 +111,7 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 	}
 	if kind >= dropStatement || kind == otherStatement {
 		// The bytes of its table map may be the same and mean something else.
-		if r.mentioned(string(text), string(database)) != "" {
+		if r.mentioned(sql, string(database)) != "" {
 			clear(r.plans)
 		}
 	}
