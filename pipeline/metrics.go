@@ -1,11 +1,11 @@
 package pipeline
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	shared "cdc/internal/metrics"
 	"cdc/replication"
 )
 
@@ -106,7 +106,7 @@ func newMetrics(p *Pipeline) *metrics {
 		series: map[seriesKey]series{},
 	}
 	gauge := func(name, help string, f func() float64) {
-		m.others = append(m.others, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
+		m.others = append(m.others, shared.Gauge(name, help, f))
 	}
 	gauge("cdc_capture_in_flight_bytes", "Memory of records that the broker has not acknowledged.",
 		func() float64 { return float64(p.flights.load().bytes) })
@@ -135,23 +135,7 @@ func newMetrics(p *Pipeline) *metrics {
 // register registers all on r, which may be nil, and returns what takes them
 // back, so that a next Pipeline may register its own.
 func (m *metrics) register(r prometheus.Registerer) (unregister func(), err error) {
-	if r == nil {
-		return func() {}, nil
-	}
-	var done []prometheus.Collector
-	unregister = func() {
-		for _, c := range done {
-			r.Unregister(c)
-		}
-	}
-	for _, c := range append([]prometheus.Collector{m.rows, m.bytes, m.errors, m.outbox, m.latency}, m.others...) {
-		if err := r.Register(c); err != nil {
-			unregister()
-			return nil, fmt.Errorf("register metrics: %w", err)
-		}
-		done = append(done, c)
-	}
-	return unregister, nil
+	return shared.Register(r, append([]prometheus.Collector{m.rows, m.bytes, m.errors, m.outbox, m.latency}, m.others...)...)
 }
 
 // published counts a flight that the broker has acknowledged.

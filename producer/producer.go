@@ -128,7 +128,7 @@ func New(_ context.Context, conf Config) (*Producer, error) {
 	p.admin = kadm.NewClient(p.client)
 	if p.metrics, err = newMetrics(conf.Registerer, &p.buffer); err != nil {
 		p.client.Close()
-		return nil, fmt.Errorf("register metrics of producer: %w", err)
+		return nil, fmt.Errorf("producer: %w", err)
 	}
 	p.gather.init(p)
 	return p, nil

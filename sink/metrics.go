@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	shared "cdc/internal/metrics"
 )
 
 // metrics of one sink. Without a Registerer they count for nobody.
@@ -49,15 +51,8 @@ func newMetrics(name string, r prometheus.Registerer) (*metrics, error) {
 		}),
 		fenced: prometheus.NewCounter(prometheus.CounterOpts(opts("fenced_total", "Times that another member had moved an offset."))),
 	}
-	if r == nil {
-		return m, nil
-	}
-	for _, c := range []prometheus.Collector{m.rows, m.records, m.bytes, m.faults, m.lag, m.delay, m.inFlight, m.apply, m.batch, m.fenced} {
-		if err := r.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+	_, err := shared.Register(r, m.rows, m.records, m.bytes, m.faults, m.lag, m.delay, m.inFlight, m.apply, m.batch, m.fenced)
+	return m, err
 }
 
 func (m *metrics) setLag(topic string, partition int32, lag int64) {

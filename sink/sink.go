@@ -51,7 +51,7 @@ func New(cfg Config) (*Sink, error) {
 	}
 	m, err := newMetrics(cfg.Name, cfg.Registerer)
 	if err != nil {
-		return nil, fmt.Errorf("sink %s: register metrics: %w", cfg.Name, err)
+		return nil, fmt.Errorf("sink %s: %w", cfg.Name, err)
 	}
 	s := &Sink{cfg: cfg, metrics: m, log: cfg.Logger.With("sink", cfg.Name), topics: map[string]*topic{}}
 	s.health.touch()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"cdc/internal/metrics"
 	"cdc/replication"
 )
 
@@ -111,12 +112,8 @@ func New(cfg Config) (*Cleaner, error) {
 	for _, t := range cfg.Tables {
 		c.failing.WithLabelValues(t.String()).Set(0)
 	}
-	if cfg.Registerer != nil {
-		for _, m := range []prometheus.Collector{c.deleted, c.dropped, c.failing} {
-			if err := cfg.Registerer.Register(m); err != nil {
-				return nil, fmt.Errorf("clean up: register metrics: %w", err)
-			}
-		}
+	if _, err := metrics.Register(cfg.Registerer, c.deleted, c.dropped, c.failing); err != nil {
+		return nil, fmt.Errorf("clean up: %w", err)
 	}
 	return c, nil
 }

@@ -2,10 +2,11 @@ package mysql
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"cdc/internal/metrics"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -79,34 +80,17 @@ func (m *monitor) look(ctx context.Context, file string, offset uint64) error {
 
 // register registers the source's metrics and returns what takes them back.
 func (s *Source) register(r prometheus.Registerer) (unregister func(), err error) {
-	if r == nil {
-		return func() {}, nil
+	gauge := func(name, help string, value func(Stats) float64) prometheus.Collector {
+		return metrics.Gauge(name, help, func() float64 { return value(s.Stats()) })
 	}
-	var done []prometheus.Collector
-	unregister = func() {
-		for _, c := range done {
-			r.Unregister(c)
-		}
-	}
-	for _, g := range []struct {
-		name, help string
-		value      func(Stats) float64
-	}{
-		{"cdc_source_connected", "1 while the source reads from the database, else 0.", func(st Stats) float64 {
+	return metrics.Register(r,
+		gauge("cdc_source_connected", "1 while the source reads from the database, else 0.", func(st Stats) float64 {
 			if st.Connected {
 				return 1
 			}
 			return 0
-		}},
-		{"cdc_source_lag_bytes", "Bytes of the server's log that are still to be read, looked at now and then; -1 before the first look.", func(st Stats) float64 { return float64(st.LagBytes) }},
-		{"cdc_source_snapshot_rows", "Rows that the snapshot has read so far.", func(st Stats) float64 { return float64(st.SnapshotRows) }},
-	} {
-		c := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return g.value(s.Stats()) })
-		if err := r.Register(c); err != nil {
-			unregister()
-			return nil, fmt.Errorf("register metric %s: %w", g.name, err)
-		}
-		done = append(done, c)
-	}
-	return unregister, nil
+		}),
+		gauge("cdc_source_lag_bytes", "Bytes of the server's log that are still to be read, looked at now and then; -1 before the first look.", func(st Stats) float64 { return float64(st.LagBytes) }),
+		gauge("cdc_source_snapshot_rows", "Rows that the snapshot has read so far.", func(st Stats) float64 { return float64(st.SnapshotRows) }),
+	)
 }

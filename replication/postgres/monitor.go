@@ -2,10 +2,11 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"cdc/internal/metrics"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
@@ -118,56 +119,21 @@ func (m *monitor) judgeTables(pub *publicationInfo) {
 
 // register registers the source's metrics and returns what takes them back.
 func (s *Source) register(r prometheus.Registerer) (unregister func(), err error) {
-	if r == nil {
-		return func() {}, nil
+	gauge := func(name, help string, value func(Stats) float64) prometheus.Collector {
+		return metrics.Gauge(name, help, func() float64 { return value(s.Stats()) })
 	}
-	var done []prometheus.Collector
-	unregister = func() {
-		for _, c := range done {
-			r.Unregister(c)
-		}
-	}
-	for _, g := range []struct {
-		name, help string
-		value      func(Stats) float64
-	}{
-		{"cdc_source_connected", "1 while the source reads from the database, else 0.", func(st Stats) float64 {
+	return metrics.Register(r,
+		gauge("cdc_source_connected", "1 while the source reads from the database, else 0.", func(st Stats) float64 {
 			if st.Connected {
 				return 1
 			}
 			return 0
-		}},
-		{
-			"cdc_source_lag_bytes", "Bytes between the end of the server's log and the acknowledged position; 0 during the snapshot.",
-			func(st Stats) float64 { return float64(st.LagBytes) },
-		},
-		{
-			"cdc_source_retained_bytes", "Bytes of log that the server keeps because of the slot, looked at once a minute; -1 before the first look.",
-			func(st Stats) float64 { return float64(st.Retained) },
-		},
-		{
-			"cdc_source_snapshot_rows", "Rows that the snapshot has read so far.",
-			func(st Stats) float64 { return float64(st.SnapshotRows) },
-		},
-		{
-			"cdc_source_open_transactions", "Large transactions that the server sends while they are in progress.",
-			func(st Stats) float64 { return float64(st.InProgress) },
-		},
-		{
-			"cdc_source_spooled_bytes", "Bytes of these transactions that are kept in memory and in files until they commit.",
-			func(st Stats) float64 { return float64(st.Spooled) },
-		},
-		{
-			"cdc_source_spilled_bytes", "Of these bytes, those in files.",
-			func(st Stats) float64 { return float64(st.Spilled) },
-		},
-	} {
-		c := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return g.value(s.Stats()) })
-		if err := r.Register(c); err != nil {
-			unregister()
-			return nil, fmt.Errorf("register metric %s: %w", g.name, err)
-		}
-		done = append(done, c)
-	}
-	return unregister, nil
+		}),
+		gauge("cdc_source_lag_bytes", "Bytes between the end of the server's log and the acknowledged position; 0 during the snapshot.", func(st Stats) float64 { return float64(st.LagBytes) }),
+		gauge("cdc_source_retained_bytes", "Bytes of log that the server keeps because of the slot, looked at once a minute; -1 before the first look.", func(st Stats) float64 { return float64(st.Retained) }),
+		gauge("cdc_source_snapshot_rows", "Rows that the snapshot has read so far.", func(st Stats) float64 { return float64(st.SnapshotRows) }),
+		gauge("cdc_source_open_transactions", "Large transactions that the server sends while they are in progress.", func(st Stats) float64 { return float64(st.InProgress) }),
+		gauge("cdc_source_spooled_bytes", "Bytes of these transactions that are kept in memory and in files until they commit.", func(st Stats) float64 { return float64(st.Spooled) }),
+		gauge("cdc_source_spilled_bytes", "Of these bytes, those in files.", func(st Stats) float64 { return float64(st.Spilled) }),
+	)
 }
