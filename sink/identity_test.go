@@ -72,8 +72,13 @@ func TestRecordsWithoutAKey(t *testing.T) {
 		op   string
 		want string
 	}{
-		{nil, "insert", "+7"}, {nil, "", "+7"}, {nil, "update", "there is no telling which row has changed"}, {nil, "delete", "there is no telling which row is gone"},
-		{[]string{"id"}, "insert", "+7"}, {[]string{"id"}, "update", "+7"}, {[]string{"id"}, "delete", "-7"},
+		{nil, "insert", "+7"},
+		{nil, "", "+7"},
+		{nil, "update", "there is no telling which row has changed"},
+		{nil, "delete", "there is no telling which row is gone"},
+		{[]string{"id"}, "insert", "+7"},
+		{[]string{"id"}, "update", "+7"},
+		{[]string{"id"}, "delete", "-7"},
 	} {
 		b := newBatch()
 		b.serial = 1

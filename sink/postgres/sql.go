@@ -61,7 +61,7 @@ func settable(cols []column) []column {
 // before it looks for the conflict. The insert's NOT EXISTS sees the table as
 // it was before the statement, as does the update.
 func (p *plan) merge(cols []column, from string) string {
-	match := p.match()
+	match := apply.Join(p.keyColumns(), " AND ", (*column).equal)
 	insert := p.insert(cols, "src s") + " WHERE NOT EXISTS (SELECT FROM " + p.table + " t WHERE " + match + ")"
 	sql := "WITH src AS (SELECT * FROM " + from + ")"
 	if set := settable(cols); len(set) > 0 {
@@ -71,21 +71,20 @@ func (p *plan) merge(cols []column, from string) string {
 	return sql + " " + insert
 }
 
-// match is the condition that t has the key of s.
-func (p *plan) match() string {
-	return apply.Join(p.keyColumns(), " AND ", func(c *column) string { return "t." + c.name + " = s." + c.name })
-}
+// equal is the condition that t and s have the same there.
+func (c *column) equal() string { return "t." + c.name + " = s." + c.name }
 
 // remove deletes by key, to the letter: the row of a key that only looks alike is
 // the same one under its new key, whose record came first from another partition.
 func (p *plan) remove(from string) string {
-	sql := "DELETE FROM " + p.table + " t USING " + from + " WHERE " + p.match()
-	for _, c := range p.keyColumns() {
+	same := func(c *column) string {
+		sql := c.equal()
 		if c.alike {
 			sql += " AND t." + c.name + `::text COLLATE "C" = s.` + c.name + "::text"
 		}
+		return sql
 	}
-	return sql
+	return "DELETE FROM " + p.table + " t USING " + from + " WHERE " + apply.Join(p.keyColumns(), " AND ", same)
 }
 
 // copyInto is COPY … FROM STDIN in the text format with its defaults.
