@@ -39,6 +39,8 @@ func TestTableMadeAnew(t *testing.T) {
 					t.Errorf("then %q", got[3:])
 				}
 				r.pos = ""
+				d.exec(`INSERT INTO u SELECT max(id) + 1 FROM u`)
+				r.changes(1)
 				cfg.From = r.position()
 				mustClose(t, s)
 				d.exec(`DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text)`)
