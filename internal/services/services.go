@@ -189,6 +189,25 @@ func (s *Server) Start(ctx context.Context) (started bool, err error) {
 			return false, err
 		}
 	}
+	for deadline := time.Now().Add(time.Minute); ; {
+		started, err = s.launch(ctx, st)
+		if !errors.Is(err, errStillEnding) || time.Now().After(deadline) {
+			return started, err
+		}
+		select {
+		case <-ctx.Done():
+			return started, err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// errStillEnding says that children of a killed server are there still: they
+// leave a moment later than it.
+var errStillEnding = errors.New("processes of the former server have not ended yet")
+
+// launch starts the process, and returns when it has answered.
+func (s *Server) launch(ctx context.Context, st state) (started bool, err error) {
 	cmd, err := s.kind.prepare(ctx, s, st.Ports)
 	if err != nil {
 		return false, err
@@ -198,6 +217,10 @@ func (s *Server) Start(ctx context.Context) (started bool, err error) {
 		return false, err
 	}
 	defer log.Close()
+	before, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		return false, err
+	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.Dir(), log, log
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -213,6 +236,10 @@ func (s *Server) Start(ctx context.Context) (started bool, err error) {
 		return true, err
 	}
 	if err := s.await(ctx); err != nil {
+		said, _ := os.ReadFile(s.LogFile())
+		if s.Pid() == 0 && strings.Contains(string(said[min(int(before), len(said)):]), "pre-existing shared memory block") {
+			err = fmt.Errorf("%w: %w", errStillEnding, err)
+		}
 		return true, errors.Join(err, s.stop(ctx, syscall.SIGKILL))
 	}
 	s.home.logf("%s: %s (pid %d, %.1f s)", s.name, s.Address(), st.Pid, time.Since(begin).Seconds())
