@@ -353,3 +353,32 @@ func TestStatementsOfOtherCharsets(t *testing.T) {
 		})
 	}
 }
+
+// TestStatementsThatFill: rows that the log has as a statement are refused also
+// where they come with their table, and where the statement does not begin with what
+// it does. With rows in the log nothing is.
+func TestStatementsThatFill(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{services.MySQL9, services.MariaDB118} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			cfg, exec := testConfig(t, version, "t", "late")
+			exec("CREATE TABLE t (id INT PRIMARY KEY)", "CREATE TABLE other (id INT PRIMARY KEY COMMENT 'SELECT')", "INSERT INTO other VALUES (7)", "CREATE TABLE late LIKE other")
+			r := openSource(t, changesOnly(cfg))
+			exec("DROP TABLE late", "CREATE TABLE late (v INT PRIMARY KEY COMMENT 'SELECT', `select` INT) SELECT id AS v FROM other")
+			if got := r.take(1)[0]; got.op != replication.OpInsert || got.after[0] == "" {
+				t.Errorf("got %v", &got)
+			}
+			exec("DROP TABLE late", "SET binlog_format = STATEMENT", "CREATE TEMPORARY TABLE tmp SELECT * FROM t", "CREATE TABLE late (id INT PRIMARY KEY) AS SELECT id FROM other")
+			wantRefusal(t, r.fails(), "a statement instead of the rows that it changed in table "+cfg.Tables[1].String(), "binlog_format = ROW")
+			if cfg.Flavor != MariaDB {
+				return
+			}
+			for _, sql := range []string{"ANALYZE FORMAT=JSON UPDATE t SET id = 5", "SET STATEMENT lock_wait_timeout = 5 FOR INSERT INTO t VALUES (6)"} {
+				r := openSource(t, changesOnly(cfg))
+				exec(sql)
+				wantRefusal(t, r.fails(), "a statement instead of the rows that it changed in table "+cfg.Tables[0].String(), "binlog_format = ROW")
+			}
+		})
+	}
+}

@@ -26,6 +26,30 @@ func defines(sql, database string, mode sqlMode) *definition {
 	return nil
 }
 
+// fills returns the table that a statement makes with the rows of a query, which
+// are not in the log then; "" for any other one. Where rows are logged, the log
+// has the statement without its query.
+func (d *definition) fills() (schema, name string) {
+	p := parser{d.tokens}
+	if !p.accept("CREATE") {
+		return "", ""
+	}
+	if p.accept("OR") {
+		p.accept("REPLACE")
+	}
+	if !p.accept("TABLE") { // TEMPORARY, VIEW
+		return "", ""
+	}
+	p.ifExists()
+	schema, name = p.table(d.database)
+	for len(p.list) > 0 {
+		if t := p.next(); t.is("SELECT", "TABLE") || t.is("VALUES") && p.peek().is("ROW") {
+			return schema, name
+		}
+	}
+	return "", ""
+}
+
 // inUTF8 returns the text of a statement, which is in the character set of the
 // session that ran it. What cannot be read stays as it is.
 func (r *reader) inUTF8(ctx context.Context, text []byte, v statusVars) (sql string, err error) {

@@ -81,8 +81,7 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 		}
 	case rowStatement:
 		if t := r.mentioned(sql, string(database)); t != "" {
-			return refuse(fmt.Sprintf("the log holds a statement instead of the rows that it changed in table %s: %s", t, clip(sql, 200)),
-				"SET GLOBAL binlog_format = ROW, and let no session set another one; then begin again with a new snapshot: cdc drop", nil)
+			return refuseStatement(t, sql)
 		}
 	case truncateStatement:
 		if err := r.truncate(ctx, schema, name); err != nil {
@@ -107,7 +106,13 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 		if err != nil {
 			return err
 		}
-	case xaStatement, dropStatement, otherStatement:
+	case otherStatement:
+		if def != nil {
+			if t := r.configured(def.fills()); t != nil && !r.marks.skip(tableKey(t.Schema, t.Name), &r.tx.id) {
+				return refuseStatement(t.String(), sql)
+			}
+		}
+	case xaStatement, dropStatement:
 	}
 	if kind >= dropStatement || kind == otherStatement {
 		// The bytes of its table map may be the same and mean something else.
@@ -122,6 +127,11 @@ func (r *reader) query(ctx context.Context, h header, body []byte) error {
 		return r.commit()
 	}
 	return nil
+}
+
+func refuseStatement(table, sql string) error {
+	return refuse(fmt.Sprintf("the log holds a statement instead of the rows that it changed in table %s: %s", table, clip(sql, 200)),
+		"SET GLOBAL binlog_format = ROW, and let no session set another one; then begin again with a new snapshot: cdc drop", nil)
 }
 
 func inflateText(b []byte) ([]byte, error) {

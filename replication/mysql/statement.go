@@ -170,6 +170,16 @@ func classify(sql, database string) (kind statementKind, schema, name string) {
 		return otherStatement, "", ""
 	case "RENAME":
 		return renameStatement, "", ""
+	case "ANALYZE": // MariaDB's runs what it explains
+		if s.accept("FORMAT") {
+			s.accept("=")
+			s.keyword()
+		}
+		switch s.keyword() {
+		case "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH":
+			return rowStatement, "", ""
+		}
+		return otherStatement, "", ""
 	case "INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "CALL":
 		return rowStatement, "", ""
 	case "XA":
