@@ -6,10 +6,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"cdc/internal/metrics"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"cdc/internal/metrics"
 )
 
 // monitor looks at the slot now and then, over a connection that it makes for
