@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"cdc/internal/metrics"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"cdc/internal/metrics"
 )
 
 // monitor looks now and then at how much of the server's log is still to be
