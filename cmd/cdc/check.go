@@ -33,16 +33,11 @@ func (c *checkCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	log := newLogger(conf.Log, a.stderr)
-	stop, err := borrowEmbedded(conf, log)
+	s, stop, err := borrowSetup(a, conf)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	s, err := newSetup(conf, log, nil)
-	if err != nil {
-		return err
-	}
 	worst := replication.LevelOK
 	look := func(what func(context.Context) []replication.Finding) {
 		ctx, cancel := context.WithTimeout(a.ctx, c.Timeout)

@@ -29,16 +29,11 @@ func (c *dropCmd) Run(a *app) error {
 	if !conf.Source.Given() {
 		return usageError{fmt.Errorf("%s: no source, so there is nothing to drop", c.Config)}
 	}
-	log := newLogger(conf.Log, a.stderr)
-	stop, err := borrowEmbedded(conf, log)
+	s, stop, err := borrowSetup(a, conf)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	s, err := newSetup(conf, log, nil)
-	if err != nil {
-		return err
-	}
 	dropped, left, err := s.database().drop(a.ctx)
 	for _, what := range dropped {
 		fmt.Fprintln(a.stdout, "dropped", what)

@@ -84,6 +84,20 @@ func borrowEmbedded(c *config.Config, log *slog.Logger) (stop func(), err error)
 	return stop, err
 }
 
+// borrowSetup is the setup of a command that only looks, or cleans up, and may
+// find the services of another process. stop ends those that it had to start.
+func borrowSetup(a *app, c *config.Config) (s *setup, stop func(), err error) {
+	log := newLogger(c.Log, a.stderr)
+	if stop, err = borrowEmbedded(c, log); err != nil {
+		return nil, nil, err
+	}
+	if s, err = newSetup(c, log, nil); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return s, stop, nil
+}
+
 // findEmbedded puts the addresses of the embedded services of another, running
 // process into the configuration.
 func findEmbedded(c *config.Config) error {
