@@ -177,8 +177,11 @@ func (m *debeziumMapper) Map(ctx context.Context, b *replication.Batch, out *Rec
 		if c.Log != nil {
 			m.event.Locate(c, m.cfg.Source.Connector)
 		}
+		mark, counts := out.Mark(), m.tx.counts
 		if c.Op == replication.OpMessage {
 			if err := m.message(ctx, out, c, i, &tx); err != nil {
+				m.tx.back(counts, m.messages.collection)
+				out.Cut(mark)
 				return err
 			}
 			continue
@@ -196,12 +199,9 @@ func (m *debeziumMapper) Map(ctx context.Context, b *replication.Batch, out *Rec
 			next = b.Changes[i+1].Table
 		}
 		m.snapshot(c, next, i == n-1 && b.Position != "")
-		list, headers, buf := len(out.List), len(out.Headers), len(out.Buf)
-		counts := m.tx.counts
 		if err := m.change(out, p, c, &tx); err != nil {
-			m.tx.back(counts, p)
-			clear(out.List[list:])
-			out.List, out.Headers, out.Buf = out.List[:list], out.Headers[:headers], out.Buf[:buf]
+			m.tx.back(counts, p.debezium.collection)
+			out.Cut(mark)
 			if replication.IsRefusal(err) {
 				return err
 			}

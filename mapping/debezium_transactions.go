@@ -104,12 +104,11 @@ func (x *transactions) count(out *Records, c *collection, place *debezium.Place)
 	place.Total, place.Collection = x.total, c.Events
 }
 
-// back undoes what was counted since before, all of p's table.
-func (x *transactions) back(before counts, p *plan) {
+// back undoes what was counted since before, all of c's table.
+func (x *transactions) back(before counts, c *collection) {
 	if x.counts == before {
 		return
 	}
-	c := p.debezium.collection
 	c.Events -= x.total - before.total
 	if x.collections > before.collections {
 		c.counted = false

@@ -218,7 +218,25 @@ func TestDebeziumMessages(t *testing.T) {
 	if d := cmp.Diff(wantMessages, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
+	// One that is refused, and may be put aside, is none of its transaction's events.
 	bad := message("\xff", "", true)
+	refused := &replication.Batch{Changes: inTx("C", 0, bad, message("p", "x", true), bad, insert(tab, 0, num(1), str("b"), str("north")))}
+	out.Reset()
+	for {
+		err := m.Map(t.Context(), refused, &out)
+		row, ok := errors.AsType[*mapping.RowError](err)
+		if !ok {
+			if err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		refused.Changes = refused.Changes[row.Index+1:]
+	}
+	want = []string{"BEGIN C:12", "m C:12 1 1", "c C:12 2 1", "END C:12 2 message=1 public.orders=1"}
+	if d := cmp.Diff(want, tell(t, r, &out)); d != "" {
+		t.Errorf("after refusals (-want +got):\n%s", d)
+	}
 	cfg.Registry = nil
 	if err := mapError(t, cfg, inTx("B", 0, bad)...); !strings.Contains(err.Error(), "UTF-8") {
 		t.Error(err)

@@ -90,6 +90,20 @@ func (r *Records) Reset() {
 	r.List, r.Headers, r.Routings, r.Buf = r.List[:0], r.Headers[:0], r.Routings[:0], r.Buf[:0]
 }
 
+// Mark is how far Records are.
+type Mark struct{ list, headers, routings, buf int }
+
+// Mark returns how far r is.
+func (r *Records) Mark() Mark {
+	return Mark{len(r.List), len(r.Headers), len(r.Routings), len(r.Buf)}
+}
+
+// Cut forgets what came after m.
+func (r *Records) Cut(m Mark) {
+	clear(r.List[m.list:])
+	r.List, r.Headers, r.Routings, r.Buf = r.List[:m.list], r.Headers[:m.headers], r.Routings[:m.routings], r.Buf[:m.buf]
+}
+
 // Bytes is the sum of the sizes of all keys and values, in bytes.
 func (r *Records) Bytes() (n int) {
 	for i := range r.List {

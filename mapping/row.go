@@ -88,10 +88,9 @@ func (m *rowMapper) Map(ctx context.Context, b *replication.Batch, out *Records)
 		if tx.tx != c.Tx {
 			tx.begin(out, c.Tx)
 		}
-		list, headers, buf := len(out.List), len(out.Headers), len(out.Buf)
+		mark := out.Mark()
 		if err := m.change(out, p, c, &tx); err != nil {
-			clear(out.List[list:])
-			out.List, out.Headers, out.Buf = out.List[:list], out.Headers[:headers], out.Buf[:buf]
+			out.Cut(mark)
 			if replication.IsRefusal(err) {
 				return err
 			}

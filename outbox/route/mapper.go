@@ -255,7 +255,7 @@ func (m *Mapper) prefix(prefix []byte) *plan {
 // an outbox's rows is not looked at: a message is published when it is
 // inserted, whatever becomes of its row.
 func (m *Mapper) change(ctx context.Context, p *plan, c *replication.Change, index int, out *mapping.Records) error {
-	list, headers, routings, buf := len(out.List), len(out.Headers), len(out.Routings), len(out.Buf)
+	mark := out.Mark()
 	m.msg.reset(c)
 	var err error
 	switch c.Op {
@@ -279,8 +279,7 @@ func (m *Mapper) change(ctx context.Context, p *plan, c *replication.Change, ind
 		return fault.err
 	}
 	id := string(m.msg.id)
-	clear(out.List[list:])
-	out.List, out.Headers, out.Routings, out.Buf = out.List[:list], out.Headers[:headers], out.Routings[:routings], out.Buf[:buf]
+	out.Cut(mark)
 	topic := ""
 	if m.msg.to != nil && m.msg.to.err == nil { // others may be any text
 		topic = m.msg.to.name
