@@ -249,7 +249,7 @@ func TestSchemaChangesRefused(t *testing.T) {
 	p.kill()
 	w.compatibility(t, w.topic("t")+"-value", "NONE")
 	p = start(t, binary, "run", "--config", file)
-	refused(`ALTER TABLE`, `TYPE boolean USING \"v\"::boolean`)
+	refused(`ALTER TABLE`, `TYPE boolean USING "v"::boolean`)
 	p.kill()
 	exec1(t, target, `ALTER TABLE public.t ALTER COLUMN v TYPE boolean USING v::boolean`)
 	w.compatibility(t, w.topic("t")+"-value", "BACKWARD")
