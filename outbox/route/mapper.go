@@ -1,7 +1,6 @@
 package route
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -342,6 +341,3 @@ func (m *Mapper) compacts(r *mapping.Record) bool {
 	}
 	return p != nil && (p.box.compactAll || slices.Contains(p.box.Compact, strings.TrimPrefix(r.Topic, m.cfg.Prefix)))
 }
-
-// isBlank reports whether a payload has nothing but white space.
-func isBlank(b []byte) bool { return len(bytes.TrimSpace(b)) == 0 }

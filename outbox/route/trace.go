@@ -3,9 +3,40 @@ package route
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
+	"cdc/mapping"
 	"cdc/mapping/avro"
 )
+
+// The headers of the W3C's Trace Context.
+const (
+	headerTraceParent = "traceparent"
+	headerTraceState  = "tracestate"
+)
+
+// traceHeaders appends the trace context, unless the headers from first on have
+// one already.
+func (m *Mapper) traceHeaders(out *mapping.Records, first int) error {
+	if len(m.msg.trace) == 0 || slices.ContainsFunc(out.Headers[first:], func(h mapping.Header) bool { return h.Key == headerTraceParent }) {
+		return nil
+	}
+	parent, state := m.msg.trace, m.msg.traceState
+	if !isTraceParent(parent) {
+		var err error
+		if parent, state, err = m.readTrace(parent); err != nil {
+			return fmt.Errorf("trace context: %w", err)
+		}
+	}
+	if parent == nil {
+		return nil
+	}
+	out.Headers = append(out.Headers, mapping.Header{Key: headerTraceParent, Value: keep(out, parent)})
+	if len(state) > 0 {
+		out.Headers = append(out.Headers, mapping.Header{Key: headerTraceState, Value: keep(out, state)})
+	}
+	return nil
+}
 
 // isTraceParent reports whether b has the form of a traceparent: version,
 // trace id, parent id and flags in lower-case hexadecimal (W3C Trace Context,
