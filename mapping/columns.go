@@ -12,15 +12,15 @@ import (
 
 // selectColumns returns the columns that t's configuration publishes, in the
 // table's order, under the names it gives them. keys are the indexes of the
-// key's columns, which must be among them. hidden names excluded columns beside
-// those of the configuration.
+// key's columns, which must be among them. hidden names excluded columns, and
+// shown has the identities of included ones, beside those of the configuration.
 //
 // A setting that names no column of the table is refused in the first version
 // that is seen of it: it is a slip of the pen, and one in exclude would publish
 // what must not be. A column that is missing in a later version was dropped
 // while running, which stops nothing: it may not even leave the configuration
 // yet, for a restart may read rows again that still have it.
-func selectColumns(t *replication.Table, cfg *TableConfig, hidden []string, keys []int, first bool) ([]avro.FieldSpec, error) {
+func selectColumns(t *replication.Table, cfg *TableConfig, hidden []string, shown map[string]bool, keys []int, first bool) ([]avro.FieldSpec, error) {
 	if first {
 		renamed := slices.Sorted(maps.Keys(cfg.Rename))
 		for _, err := range []error{known(t, "include", cfg.Include), known(t, "exclude", cfg.Exclude), known(t, "rename", renamed)} {
@@ -31,7 +31,7 @@ func selectColumns(t *replication.Table, cfg *TableConfig, hidden []string, keys
 	}
 	var specs []avro.FieldSpec
 	for i, c := range t.Columns {
-		out := len(cfg.Include) > 0 && !slices.Contains(cfg.Include, c.Name) || slices.Contains(cfg.Exclude, c.Name) || slices.Contains(hidden, c.Name)
+		out := len(cfg.Include) > 0 && !slices.Contains(cfg.Include, c.Name) && !shown[c.ID] || slices.Contains(cfg.Exclude, c.Name) || slices.Contains(hidden, c.Name)
 		if out && slices.Contains(keys, i) {
 			return nil, &replication.Refusal{
 				Problem: fmt.Sprintf("table %s: column %q is part of the record's key and cannot be left out", t, c.Name),
@@ -65,7 +65,7 @@ func selectColumns(t *replication.Table, cfg *TableConfig, hidden []string, keys
 // VerifyColumns refuses settings of a table that name columns which it does not
 // have, or leave none, before a row of it has come.
 func VerifyColumns(cfg TableConfig, t *replication.Table) error {
-	_, err := selectColumns(t, &cfg, nil, nil, true)
+	_, err := selectColumns(t, &cfg, nil, nil, nil, true)
 	return err
 }
 

@@ -37,7 +37,10 @@ type planner struct {
 	versions map[tableID][]*replication.Table // those in plans by home, oldest first
 	// hidden holds, by home, what excluded columns were renamed to while running.
 	hidden map[tableID][]string
-	log    *slog.Logger
+	// shown holds the identities of columns that include has named: they go on being
+	// published when they are renamed while running.
+	shown map[string]bool
+	log   *slog.Logger
 	// debezium is the format's configuration, nil for the format row.
 	debezium *Debezium
 }
@@ -45,7 +48,7 @@ type planner struct {
 func newPlanner(r *router, registry SchemaRegistry, log *slog.Logger) *planner {
 	return &planner{
 		router: r, registry: registry, plans: map[*replication.Table]*plan{},
-		versions: map[tableID][]*replication.Table{}, hidden: map[tableID][]string{},
+		versions: map[tableID][]*replication.Table{}, hidden: map[tableID][]string{}, shown: map[string]bool{},
 		log: log,
 	}
 }
@@ -99,6 +102,31 @@ func (pl *planner) follow(home tableID, t *replication.Table, cfg *TableConfig) 
 		}
 		pl.hidden[home] = append(pl.hidden[home], is.Name)
 		pl.log.Warn("an excluded column was renamed: it stays excluded; rename it in the configuration, too", "table", t.String(), "from", was.Name, "to", is.Name)
+	}
+}
+
+// include notes the columns that cfg includes by name, and tells of those that
+// have another name by now, or are gone.
+func (pl *planner) include(home tableID, t *replication.Table, cfg *TableConfig) {
+	var renamed, gone []string
+	for i := range t.Columns {
+		c := &t.Columns[i]
+		if slices.Contains(cfg.Include, c.Name) {
+			if c.ID != "" {
+				pl.shown[c.ID] = true
+			}
+		} else if pl.shown[c.ID] {
+			renamed = append(renamed, c.Name)
+		}
+	}
+	for _, name := range cfg.Include {
+		if t.Column(name) < 0 {
+			gone = append(gone, name)
+		}
+	}
+	if len(renamed)+len(gone) > 0 && len(pl.versions[home]) > 0 { // else it is refused
+		pl.log.Warn("columns that are included by name were renamed or dropped: those that were renamed go on being published; name them in the configuration, too",
+			"table", t.String(), "gone", gone, "renamed", renamed)
 	}
 }
 
@@ -156,7 +184,8 @@ func (pl *planner) compile(ctx context.Context, t *replication.Table) (*plan, er
 		return nil, err
 	}
 	pl.follow(home, t, cfg)
-	specs, err := selectColumns(t, cfg, pl.hidden[home], columns, len(pl.versions[home]) == 0)
+	pl.include(home, t, cfg)
+	specs, err := selectColumns(t, cfg, pl.hidden[home], pl.shown, columns, len(pl.versions[home]) == 0)
 	if err != nil {
 		return nil, err
 	}

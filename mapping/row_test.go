@@ -337,6 +337,35 @@ func TestExcludedColumnIsRenamed(t *testing.T) {
 	equalFields(t, got[3].Value, fields{"id": int64(4), "region": "e"})
 }
 
+// TestIncludedColumnIsRenamed: what is to be published goes on under another name.
+// A column that takes the place of one that was dropped is another one.
+func TestIncludedColumnIsRenamed(t *testing.T) {
+	identified := func() *replication.Table {
+		table := orders()
+		for i := range table.Columns {
+			table.Columns[i].ID = fmt.Sprintf("7.%d", i+1)
+		}
+		return table
+	}
+	first, renamed, again, dropped := identified(), identified(), identified(), identified()
+	renamed.Columns[1].Name = "remark"
+	renamed.Columns = append(renamed.Columns, text("extra"))
+	again.Columns[1].Name = "comment"
+	dropped.Columns[1].Name, dropped.Columns[1].ID = "secret", "7.9"
+	got := mapRows(t, mapping.Config{Tables: []mapping.TableConfig{
+		{Schema: "public", Name: "orders", Include: []string{"id", "note"}},
+	}}, insert(first, 0, num(1), str("n"), str("a")), insert(renamed, 1, num(2), str("o"), str("b"), str("c")),
+		insert(again, 2, num(3), str("p"), str("d")), insert(identified(), 3, num(4), str("q"), str("e")), insert(dropped, 4, num(5), str("r"), str("f")))
+	if len(got) != 5 {
+		t.Fatal(got)
+	}
+	equalFields(t, got[0].Value, fields{"id": int64(1), "note": "n"})
+	equalFields(t, got[1].Value, fields{"id": int64(2), "remark": "o"})
+	equalFields(t, got[2].Value, fields{"id": int64(3), "comment": "p"})
+	equalFields(t, got[3].Value, fields{"id": int64(4), "note": "q"})
+	equalFields(t, got[4].Value, fields{"id": int64(5)})
+}
+
 func equalFields(t *testing.T, got, want fields) {
 	t.Helper()
 	if d := cmp.Diff(want, got); d != "" {
