@@ -329,12 +329,7 @@ func TestStartAnotherCluster(t *testing.T) {
 	d.exec(`CREATE TABLE t (id int PRIMARY KEY)`)
 	cfg := d.stream("t")
 	s := mustOpen(t, cfg)
-	first, err := s.Next(testContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.From = first.Position
-	first.Release()
+	cfg.From = firstPosition(t, s)
 	mustClose(t, s)
 	mustClose(t, mustOpen(t, cfg)) // its own cluster it takes
 	system := d.text(`SELECT system_identifier::text FROM pg_control_system()`)

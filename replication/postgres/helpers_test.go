@@ -97,6 +97,21 @@ func mustOpen(t testing.TB, cfg Config) *Source {
 	return s
 }
 
+// firstPosition takes the first batch of a start, which brings its Position and
+// nothing else.
+func firstPosition(t testing.TB, s *Source) replication.Position {
+	t.Helper()
+	b, err := s.Next(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(b.Changes) > 0 || b.Position == "" {
+		t.Fatalf("first come %d changes and position %q", len(b.Changes), b.Position)
+	}
+	defer b.Release()
+	return b.Position
+}
+
 func mustClose(t testing.TB, s *Source) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -61,12 +61,7 @@ func TestHome(t *testing.T) {
 	cfg := d.stream("mine", "gone", "late")
 	cfg.Tables[0].AsText = []string{"id"} // the rest of its configuration goes with it, too
 	s := mustOpen(t, cfg)
-	first, err := s.Next(testContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.From = first.Position
-	first.Release()
+	cfg.From = firstPosition(t, s)
 	read := func(s *Source, n int) (got []string) {
 		t.Helper()
 		for ctx := testContext(t); len(got) < n; {

@@ -54,15 +54,11 @@ func TestOrderedSnapshotBreaksOff(t *testing.T) {
 			cfg.Tables[0].Keyless, cfg.Tables[0].Ordered = true, true
 			cfg.BatchBytes = 4 << 10
 			s := mustOpen(t, cfg)
-			b, err := s.Next(testContext(t))
-			if err != nil || len(b.Changes) > 0 || b.Position == "" {
-				t.Fatalf("first come %d changes and position %q, %v", len(b.Changes), b.Position, err)
-			}
-			cfg.From = b.Position
-			b.Release()
+			cfg.From = firstPosition(t, s)
 			s.Ack(cfg.From)
 			if tt.first > 0 {
-				if b, err = s.Next(testContext(t)); err != nil || len(b.Changes) == 0 || b.Position != "" {
+				b, err := s.Next(testContext(t))
+				if err != nil || len(b.Changes) == 0 || b.Position != "" {
 					t.Fatalf("then come %d changes and position %q, %v", len(b.Changes), b.Position, err)
 				}
 				b.Release()
@@ -80,17 +76,13 @@ func TestOrderedSnapshotBreaksOff(t *testing.T) {
 			want = append(want, "insert 3001", "delete 3001", "insert 3002")
 			for range 2 { // the second time after it broke off once more
 				s = mustOpen(t, cfg)
-				b, err := s.Next(testContext(t))
-				if err != nil || len(b.Changes) > 0 {
-					t.Fatal(len(b.Changes), err)
+				if p := firstPosition(t, s); cfg.From != p {
+					t.Errorf("the position %s became %s", cfg.From, p)
 				}
-				if cfg.From != b.Position {
-					t.Errorf("the position %s became %s", cfg.From, b.Position)
-				}
-				s.Ack(b.Position)
-				b.Release()
+				s.Ack(cfg.From)
 				if tt.first > 0 {
-					if b, err = s.Next(testContext(t)); err != nil {
+					b, err := s.Next(testContext(t))
+					if err != nil {
 						t.Fatal(err)
 					}
 					b.Release()
@@ -119,16 +111,12 @@ func TestOrderedWaits(t *testing.T) {
 	cfg := d.config("public.t")
 	cfg.Tables[0].Keyless, cfg.Tables[0].Ordered = true, true
 	s := mustOpen(t, cfg)
-	b, err := s.Next(testContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Ack(replication.Position(strings.Replace(string(b.Position), `"key":["1"]`, `"key":["0"]`, 1))) // another
+	first := firstPosition(t, s)
+	s.Ack(replication.Position(strings.Replace(string(first), `"key":["1"]`, `"key":["0"]`, 1))) // another
 	if s.rows.Load() != 0 || len(s.out) != 0 {
 		t.Error("rows are out before the position is saved")
 	}
-	s.Ack(b.Position)
-	b.Release()
+	s.Ack(first)
 	if got := readFrom(t, s).changes(1); got[0] != "read public.t (1)" {
 		t.Error(got)
 	}
@@ -142,22 +130,12 @@ func TestOrderedAnotherTable(t *testing.T) {
 	cfg := d.config("public.t")
 	cfg.Tables[0].Keyless, cfg.Tables[0].Ordered = true, true
 	s := mustOpen(t, cfg)
-	b, err := s.Next(testContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.From = b.Position
-	b.Release()
+	cfg.From = firstPosition(t, s)
 	mustClose(t, s)
 	d.exec(`DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2)`)
 	s = mustOpen(t, cfg)
+	s.Ack(firstPosition(t, s))
 	r := readFrom(t, s)
-	b, err = s.Next(r.ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Ack(b.Position)
-	b.Release()
 	if got := ids(r.changes(2)); got[0] != "1" || got[1] != "2" {
 		t.Error(got)
 	}
@@ -173,12 +151,7 @@ func TestOrderedSnapshotOfAnotherKey(t *testing.T) {
 	cfg.Tables[0].Keyless, cfg.Tables[0].Ordered = true, true
 	opening := func() *Source {
 		s := mustOpen(t, cfg)
-		b, err := s.Next(testContext(t))
-		if err != nil || len(b.Changes) > 0 || b.Position == "" {
-			t.Fatalf("first come %d changes and position %q, %v", len(b.Changes), b.Position, err)
-		}
-		cfg.From = b.Position
-		b.Release()
+		cfg.From = firstPosition(t, s)
 		return s
 	}
 	mustClose(t, opening())
