@@ -86,7 +86,7 @@ func (s *mysqlStore) Check(ctx context.Context, t Table) error {
 		}
 		return s.mayDrop(ctx, t)
 	}
-	if _, err := s.key(ctx, t); err != nil {
+	if _, _, err := s.key(ctx, t); err != nil {
 		return err
 	}
 	if _, err := s.conn.Query(ctx, "EXPLAIN DELETE FROM "+t.mysql()+" WHERE 1 = 0"); err != nil {

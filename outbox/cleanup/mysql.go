@@ -37,12 +37,11 @@ func OpenMySQL(ctx context.Context, c mysql.Config) (Store, error) {
 			return nil, fmt.Errorf("connect to clean up: %w", err)
 		}
 	}
-	return &mysqlStore{conn: conn, keys: map[Table][]keyColumn{}, settle: settle}, nil
+	return &mysqlStore{conn: conn, settle: settle}, nil
 }
 
 type mysqlStore struct {
 	conn   *mysql.Beside
-	keys   map[Table][]keyColumn
 	settle time.Duration
 }
 
@@ -85,32 +84,31 @@ func (s *mysqlStore) Close(context.Context) error {
 	return nil
 }
 
-func (s *mysqlStore) key(ctx context.Context, t Table) ([]keyColumn, error) {
-	if key := s.keys[t]; key != nil {
-		return key, nil
-	}
-	rows, err := s.conn.Query(ctx, "SELECT c.COLUMN_NAME, LOWER(c.DATA_TYPE) FROM information_schema.STATISTICS s"+
+// key returns the columns of the primary key as it is now, and a text that tells
+// it from others: by the columns of one that the table had before, other rows
+// would be deleted, too.
+func (s *mysqlStore) key(ctx context.Context, t Table) (key []keyColumn, form string, err error) {
+	rows, err := s.conn.Query(ctx, "SELECT c.COLUMN_NAME, LOWER(c.DATA_TYPE), c.COLUMN_TYPE FROM information_schema.STATISTICS s"+
 		" JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA = s.TABLE_SCHEMA AND c.TABLE_NAME = s.TABLE_NAME AND c.COLUMN_NAME = s.COLUMN_NAME"+
 		" WHERE s.TABLE_SCHEMA = "+mysql.QuoteText(t.Schema)+" AND s.TABLE_NAME = "+mysql.QuoteText(t.Name)+" AND s.INDEX_NAME = 'PRIMARY' ORDER BY s.SEQ_IN_INDEX")
 	if err != nil {
-		return nil, fmt.Errorf("look up the key of %s: %w", t, err)
+		return nil, "", fmt.Errorf("look up the key of %s: %w", t, err)
 	}
-	var key []keyColumn
 	for _, r := range rows {
 		k, ok := exactly(r[0], r[1])
 		if !ok {
-			return nil, &replication.Refusal{
+			return nil, "", &replication.Refusal{
 				Problem: fmt.Sprintf("outbox table %s has column %s of type %s in its primary key: such values cannot be compared exactly to delete rows by them", t, r[0], r[1]),
 				Remedy:  "give the table a primary key of integers, texts, bytes or times, or remove cleanup from the outbox in the configuration",
 			}
 		}
 		key = append(key, k)
+		form += k.name + " " + r[2] + ", "
 	}
 	if len(key) == 0 {
-		return nil, refuse(t)
+		return nil, "", refuse(t)
 	}
-	s.keys[t] = key
-	return key, nil
+	return key, form, nil
 }
 
 func (t Table) mysql() string { return mysql.QuoteName(t.Schema) + "." + mysql.QuoteName(t.Name) }
@@ -119,7 +117,7 @@ func (t Table) mysql() string { return mysql.QuoteName(t.Schema) + "." + mysql.Q
 // what was visible must be counted by then. Rows are told by their key alone, so
 // no key may be used twice; those that AUTO_INCREMENT or uuid() make are not.
 func (s *mysqlStore) Find(ctx context.Context, t Table, n int) (Rows, Mark, error) {
-	key, err := s.key(ctx, t)
+	key, form, err := s.key(ctx, t)
 	if err != nil {
 		return nil, "", err
 	}
@@ -137,7 +135,7 @@ func (s *mysqlStore) Find(ctx context.Context, t Table, n int) (Rows, Mark, erro
 	if err != nil {
 		return nil, "", fmt.Errorf("look for rows of %s: %w", t, err)
 	}
-	r := &mysqlRows{store: s, table: t, made: made}
+	r := &mysqlRows{store: s, table: t, made: made, form: form}
 	for _, row := range found {
 		for i, text := range row {
 			row[i] = key[i].name + " = " + fmt.Sprintf(key[i].literal, text)
@@ -160,14 +158,15 @@ type mysqlRows struct {
 	store *mysqlStore
 	table Table
 	made  string
+	form  string // of the key
 	keys  []string
 }
 
 func (r *mysqlRows) Len() int { return len(r.keys) }
 
 // Delete implements Rows. A transaction that has looked at the table keeps others
-// from renaming it, so that the one whose age is asked is the one whose rows go:
-// another one may have taken the name since, with the same keys.
+// from renaming or altering it, so that the one whose age and key are asked is the
+// one whose rows go: another one may have taken the name since, with the same keys.
 func (r *mysqlRows) Delete(ctx context.Context, first, last int) (n int64, err error) {
 	conn := r.store.conn
 	defer func() {
@@ -181,7 +180,11 @@ func (r *mysqlRows) Delete(ctx context.Context, first, last int) (n int64, err e
 		}
 	}
 	made, err := r.store.made(ctx, r.table)
-	if err == nil && made == r.made {
+	form := ""
+	if err == nil {
+		_, form, err = r.store.key(ctx, r.table)
+	}
+	if err == nil && made == r.made && form == r.form {
 		n, err = conn.Exec(ctx, "DELETE FROM "+r.table.mysql()+" WHERE "+strings.Join(r.keys[first:last], " OR "))
 	}
 	if lockedOut(err) {

@@ -140,6 +140,29 @@ func TestMySQLKeys(t *testing.T) {
 			if n, err := rows.Delete(t.Context(), 0, 2); n != 2 || err != nil {
 				t.Errorf("deleted %d rows, %v", n, err)
 			}
+			// The table gets another key, in which more rows may have the old one.
+			run("CREATE TABLE k (a int PRIMARY KEY, b int NOT NULL DEFAULT 0)")
+			run("INSERT INTO k VALUES (1, 0)")
+			table := Table{Schema: database, Name: "k"}
+			before, _, err := store.Find(t.Context(), table, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			run("ALTER TABLE k DROP PRIMARY KEY, ADD PRIMARY KEY (a, b)")
+			run("INSERT INTO k VALUES (1, 1)")
+			if n, err := before.Delete(t.Context(), 0, 1); n != 0 || err != nil {
+				t.Errorf("deleted %d rows by a key that the table had before, %v", n, err)
+			}
+			after, _, err := store.Find(t.Context(), table, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := after.Delete(t.Context(), 0, 1); n != 1 || err != nil {
+				t.Errorf("deleted %d rows, %v", n, err)
+			}
+			if left := run("SELECT b FROM k"); left != "1" {
+				t.Errorf("left is %q", left)
+			}
 			run("CREATE TABLE f (a double PRIMARY KEY)")
 			_, _, err = store.Find(t.Context(), Table{Schema: database, Name: "f"}, 100)
 			if r, ok := errors.AsType[*replication.Refusal](err); !ok || !strings.Contains(r.Problem, "column a of type double in its primary key") {
