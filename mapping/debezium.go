@@ -7,12 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strconv"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"cdc/mapping/avro"
 	"cdc/mapping/debezium"
@@ -48,8 +45,6 @@ type debeziumMapper struct {
 	planner  *planner
 	cfg      *Debezium
 	truncate string
-	log      *slog.Logger
-	compiled prometheus.Counter
 	last     *plan // of the change before
 	context  []Header
 	event    debezium.Event // of the change in hand
@@ -76,18 +71,7 @@ func newDebezium(cfg *Config, r *router) (Mapper, error) {
 	if _, err := debezium.Compile(d.Options, d.Source, &replication.Table{}, nil, nil); err != nil {
 		return nil, fmt.Errorf("map: debezium: %w", err)
 	}
-	m := &debeziumMapper{cfg: &d, truncate: or(cfg.Truncate, TruncateSkip), log: cfg.Logger, now: time.Now}
-	switch m.truncate {
-	case TruncateRecord, TruncateSkip, TruncateStop:
-	default:
-		return nil, fmt.Errorf("map: truncate: %q is none of record, skip, stop", cfg.Truncate)
-	}
-	if cfg.Registry == nil {
-		return nil, errors.New("map: no schema registry is given")
-	}
-	if m.log == nil {
-		m.log = slog.New(slog.DiscardHandler)
-	}
+	m := &debeziumMapper{cfg: &d, truncate: or(cfg.Truncate, TruncateSkip), now: time.Now}
 	for id, t := range r.tables {
 		switch t.Key.mode() {
 		case KeyPrimary, KeyField, KeyNone:
@@ -98,14 +82,12 @@ func newDebezium(cfg *Config, r *router) (Mapper, error) {
 			return nil, fmt.Errorf("map: table %s: the format debezium has no place for an omitted value: set toast to refetch or fail, or leave it out", id)
 		}
 	}
-	m.planner = newPlanner(r, cfg.Registry, m.log)
-	m.planner.debezium = &d
+	var err error
 	if r.transactions != "" {
 		m.tx = newTransactions(r.transactions)
 		m.tx.binlog = d.Source.Connector != "postgresql"
 	}
 	if r.messages != "" {
-		var err error
 		if m.messages, err = newMessages(&d, r.messages); err != nil {
 			return nil, err
 		}
@@ -117,14 +99,10 @@ func newDebezium(cfg *Config, r *router) (Mapper, error) {
 	} {
 		m.context = append(m.context, Header{headerPrefix + h[0], []byte(h[1])})
 	}
-	m.compiled = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "cdc_mapping_plans_total", Help: "Versions of tables that plans were compiled for.",
-	})
-	if cfg.Registerer != nil {
-		if err := cfg.Registerer.Register(m.compiled); err != nil {
-			return nil, fmt.Errorf("map: register metrics: %w", err)
-		}
+	if m.planner, err = newPlanner(cfg, r, m.truncate); err != nil {
+		return nil, fmt.Errorf("map: %w", err)
 	}
+	m.planner.debezium = &d
 	return m, nil
 }
 
@@ -215,19 +193,11 @@ func (m *debeziumMapper) Map(ctx context.Context, b *replication.Batch, out *Rec
 }
 
 func (m *debeziumMapper) plan(ctx context.Context, t *replication.Table) (*plan, error) {
-	if p := m.planner.plans[t]; p != nil {
-		return p, nil
-	}
 	p, err := m.planner.plan(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	m.compiled.Inc()
-	if m.tx.on {
+	if err == nil && m.tx.on && p.debezium.collection == nil {
 		p.debezium.collection = m.tx.collection(t.String())
 	}
-	m.log.Info("table is published", "table", t.String(), "topic", p.topic, "format", "debezium", "key", string(p.key.mode), "columns", len(t.Columns))
-	return p, nil
+	return p, err
 }
 
 // begin takes from tx what every event of it says.

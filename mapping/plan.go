@@ -2,11 +2,15 @@ package mapping
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"cdc/internal/metrics"
 	"cdc/mapping/avro"
 	"cdc/replication"
 )
@@ -41,16 +45,35 @@ type planner struct {
 	// published when they are renamed while running.
 	shown map[string]bool
 	log   *slog.Logger
+	// compiled counts the plans.
+	compiled prometheus.Counter
 	// debezium is the format's configuration, nil for the format row.
 	debezium *Debezium
 }
 
-func newPlanner(r *router, registry SchemaRegistry, log *slog.Logger) *planner {
-	return &planner{
-		router: r, registry: registry, plans: map[*replication.Table]*plan{},
-		versions: map[tableID][]*replication.Table{}, hidden: map[tableID][]string{}, shown: map[string]bool{},
-		log: log,
+// newPlanner checks what both formats need.
+func newPlanner(cfg *Config, r *router, truncate string) (*planner, error) {
+	switch truncate {
+	case TruncateRecord, TruncateSkip, TruncateStop:
+	default:
+		return nil, fmt.Errorf("truncate: %q is none of record, skip, stop", truncate)
 	}
+	if cfg.Registry == nil {
+		return nil, errors.New("no schema registry is given")
+	}
+	pl := &planner{
+		router: r, registry: cfg.Registry, plans: map[*replication.Table]*plan{},
+		versions: map[tableID][]*replication.Table{}, hidden: map[tableID][]string{}, shown: map[string]bool{},
+		log: cfg.Logger,
+		compiled: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "cdc_mapping_plans_total", Help: "Versions of tables that plans were compiled for.",
+		}),
+	}
+	if pl.log == nil {
+		pl.log = slog.New(slog.DiscardHandler)
+	}
+	_, err := metrics.Register(cfg.Registerer, pl.compiled)
+	return pl, err
 }
 
 // home returns the name under which t is configured: its own or, where that has
@@ -166,7 +189,16 @@ func (pl *planner) plan(ctx context.Context, t *replication.Table) (*plan, error
 	}
 	pl.versions[home] = append(pl.versions[home], t)
 	pl.plans[t] = p
+	pl.compiled.Inc()
+	pl.log.Info("table is published", "table", t.String(), "topic", p.topic, "format", pl.format(), "key", string(p.key.mode), "columns", len(t.Columns))
 	return p, nil
+}
+
+func (pl *planner) format() string {
+	if pl.debezium != nil {
+		return "debezium"
+	}
+	return "row"
 }
 
 func (pl *planner) compile(ctx context.Context, t *replication.Table) (*plan, error) {

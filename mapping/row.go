@@ -3,12 +3,8 @@ package mapping
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"cdc/replication"
 )
@@ -35,26 +31,9 @@ func New(cfg Config) (Mapper, error) {
 	if cfg.Debezium != nil {
 		return newDebezium(&cfg, r)
 	}
-	m := &rowMapper{truncate: or(cfg.Truncate, TruncateRecord), log: cfg.Logger}
-	switch m.truncate {
-	case TruncateRecord, TruncateSkip, TruncateStop:
-	default:
-		return nil, fmt.Errorf("map: truncate: %q is none of record, skip, stop", cfg.Truncate)
-	}
-	if cfg.Registry == nil {
-		return nil, errors.New("map: no schema registry is given")
-	}
-	if m.log == nil {
-		m.log = slog.New(slog.DiscardHandler)
-	}
-	m.planner = newPlanner(r, cfg.Registry, m.log)
-	m.compiled = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "cdc_mapping_plans_total", Help: "Versions of tables that plans were compiled for.",
-	})
-	if cfg.Registerer != nil {
-		if err := cfg.Registerer.Register(m.compiled); err != nil {
-			return nil, fmt.Errorf("map: register metrics: %w", err)
-		}
+	m := &rowMapper{truncate: or(cfg.Truncate, TruncateRecord)}
+	if m.planner, err = newPlanner(&cfg, r, m.truncate); err != nil {
+		return nil, fmt.Errorf("map: %w", err)
 	}
 	return m, nil
 }
@@ -62,8 +41,6 @@ func New(cfg Config) (Mapper, error) {
 type rowMapper struct {
 	planner  *planner
 	truncate string
-	log      *slog.Logger
-	compiled prometheus.Counter
 	last     *plan // of the change before
 }
 
@@ -80,7 +57,7 @@ func (m *rowMapper) Map(ctx context.Context, b *replication.Batch, out *Records)
 		p := m.last
 		if p == nil || p.table != c.Table {
 			var err error
-			if p, err = m.plan(ctx, c.Table); err != nil {
+			if p, err = m.planner.plan(ctx, c.Table); err != nil {
 				return err
 			}
 			m.last = p
@@ -98,19 +75,6 @@ func (m *rowMapper) Map(ctx context.Context, b *replication.Batch, out *Records)
 		}
 	}
 	return nil
-}
-
-func (m *rowMapper) plan(ctx context.Context, t *replication.Table) (*plan, error) {
-	if p := m.planner.plans[t]; p != nil {
-		return p, nil
-	}
-	p, err := m.planner.plan(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	m.compiled.Inc()
-	m.log.Info("table is published", "table", t.String(), "topic", p.topic, "key", string(p.key.mode), "columns", len(t.Columns))
-	return p, nil
 }
 
 // change appends the records of one change.
