@@ -24,11 +24,12 @@ type Source struct {
 }
 
 // Capture is a running capture. What was committed before it began is not
-// published.
+// published. Tests that run in parallel may share one.
 type Capture struct {
 	cluster *Cluster
 	sent    recorder
 	saved   forgetful
+	asking  sync.Mutex // one at a time uses origin's connection
 	origin  origin
 	result  chan error
 }
@@ -101,7 +102,9 @@ func (c *Capture) sync(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	c.asking.Lock()
 	passed, err := c.origin.mark(ctx, c)
+	c.asking.Unlock()
 	if err != nil {
 		t.Fatal(err)
 	}

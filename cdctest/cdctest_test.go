@@ -109,6 +109,17 @@ func TestHaveSent(t *testing.T) {
 	capture.HaveSent(t, "logged", "text")
 	capture.HaveSent(t, "public.customers", map[string]any{"id": 1, "name": "Ada"}, Key(map[string]any{"id": 1}))
 
+	t.Run("parallel", func(t *testing.T) { // the capture ends with the outer test
+		for i := range 4 {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				t.Parallel()
+				for range 5 {
+					capture.HaveSent(t, "logged", "text")
+				}
+			})
+		}
+	})
+
 	got := failure(t, func(t testing.TB) { capture.HaveSent(t, "events", map[string]any{"id": 8, "tags": []string{"new"}}) })
 	for _, want := range []string{`topic events: no record of {"id":8,"tags":["new"]}`, "closest (-want +sent)", "all 1 records", `key "7": {"id":7,"tags":["new"]} id="1" source="shop"`} {
 		if !strings.Contains(got, want) {
