@@ -115,8 +115,12 @@ func (c *Config) connectTo(ctx context.Context, host string) (*conn, error) {
 	return made, nil
 }
 
-// unwrapConnect prefers the end of ctx over what it did to the connection.
+// unwrapConnect prefers the end of ctx over what it did to the connection; what is
+// wrong with a certificate is no doing of it.
 func unwrapConnect(ctx context.Context, err error) error {
+	if certificate(err) {
+		return err
+	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("no answer within %s: %w", connectTimeout, os.ErrDeadlineExceeded)
 	}

@@ -40,8 +40,8 @@ func TestHalfPacket(t *testing.T) {
 	}
 }
 
-// TestAnotherOfItsNumber: after a crash MariaDB numbers the next transaction as it
-// did the one that is left without its end.
+// TestAnotherOfItsNumber: after a crash a server numbers the next transaction as it
+// did the one that it lost, or that is left without its end.
 func TestAnotherOfItsNumber(t *testing.T) {
 	begin := func(r *reader, offset uint32) error {
 		e := eventOf(gorepl.MARIADB_GTID_EVENT, append(binary.LittleEndian.AppendUint64(nil, 5), make([]byte, 11)...)) // sequence, domain and flags

@@ -164,11 +164,11 @@ func (r *reader) begin(id txID, committed int64, start uint64) error {
 
 // another reports whether the transaction at hand is not the one of which changes
 // were handed out before the connection broke, though it has its number: a crash
-// left that one without its end, so MariaDB does not send it again, and numbers
-// the next one as it did that.
+// took that one, or its end, so the server does not send it again, and numbers the
+// next one as it did that. One server's transaction stays where it is in its log.
 func (r *reader) another() bool {
 	now, then := &r.tx.id, &r.resume.id
-	return now.form == placeMaria && r.server != "" && r.server == r.resume.server && (now.file != then.file || uint32(now.offset) != uint32(then.offset))
+	return r.server != "" && r.server == r.resume.server && (now.file != then.file || uint32(now.offset) != uint32(then.offset))
 }
 
 // sameTx reports whether two ids name one transaction, on whatever server.
