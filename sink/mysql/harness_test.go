@@ -84,7 +84,8 @@ func newTarget(t testing.TB, version string, cfg Config) *target {
 	tg.exec("SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES'")
 	tg.w, err = Open(t.Context(), cfg)
 	tg.Must(err)
-	tg.Writer, tg.Dump = tg.w, tg.dump
+	tg.Writer, tg.Dump, tg.Logs = tg.w, tg.dump, tg.logs.String
+	tg.Exec = func(sql string) { tg.exec(sql) }
 	t.Cleanup(func() { tg.w.Close(context.Background()); tg.db.Close() })
 	return tg
 }

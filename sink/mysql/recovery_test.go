@@ -3,7 +3,6 @@ package mysql
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,7 +15,6 @@ import (
 	"cdc/replication"
 	"cdc/secret"
 	"cdc/sink"
-	"cdc/sink/apply"
 	"cdc/sink/sinktest"
 )
 
@@ -233,40 +231,7 @@ func (t *target) cipher(w *Writer) string {
 
 func TestTruncate(t *testing.T) {
 	each(t, newest, func(t *testing.T, version string) {
-		tg := newTarget(t, version, Config{CreateTables: true})
-		s := shape(id(), note())
-		truncate := func(keep func([]replication.Value) bool) {
-			t.Helper()
-			o := tg.Offset(1)
-			tg.Must(tg.w.Truncate(t.Context(), "g", s, keep, o))
-			tg.Next = o.Next
-		}
-		fill := func() {
-			t.Helper()
-			var rows []sink.Row
-			for i := range apply.TruncateChunk + 5 {
-				rows = append(rows, row(num(int64(i)), str("a")))
-			}
-			tg.Apply(s, rows...)
-		}
-		fill()
-		truncate(nil)
-		if got := tg.dump("SELECT count(*) FROM t"); got != "0" {
-			t.Errorf("after truncate: %s rows", got)
-		}
-		fill()
-		for range 2 { // with a temporary table that is there already
-			truncate(func(key []replication.Value) bool { return key[0].Int()%2 == 0 })
-			if got := tg.dump("SELECT count(*), sum(id % 2) FROM t"); got != fmt.Sprintf("%d|0", apply.TruncateChunk/2+3) {
-				t.Errorf("after a partial truncate: %s", got)
-			}
-		}
-		if err := tg.w.Truncate(t.Context(), "g", s, nil, sink.Offset{Topic: "public.t", From: 0, Next: 1}); err != sink.ErrFenced {
-			t.Errorf("truncate from another place: %v", err)
-		}
-		if got := tg.dump("SELECT count(*) FROM t"); got == "0" {
-			t.Error("a fenced truncate deleted")
-		}
+		sinktest.Truncate(t, newTarget(t, version, Config{CreateTables: true}).Target, nil)
 	})
 }
 

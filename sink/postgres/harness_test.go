@@ -32,7 +32,8 @@ func newTarget(t testing.TB, cfg Config) *target {
 	tg.Must(err)
 	tg.w, err = Open(t.Context(), cfg)
 	tg.Must(err)
-	tg.Writer, tg.Dump = tg.w, tg.dump
+	tg.Writer, tg.Dump, tg.Logs = tg.w, tg.dump, tg.logs.String
+	tg.Exec = func(sql string) { tg.exec(sql) }
 	t.Cleanup(func() { tg.w.Close(context.Background()); tg.db.Close(context.Background()) })
 	return tg
 }

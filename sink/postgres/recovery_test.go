@@ -13,7 +13,6 @@ import (
 	"cdc/replication"
 	"cdc/secret"
 	"cdc/sink"
-	"cdc/sink/apply"
 	"cdc/sink/sinktest"
 )
 
@@ -119,39 +118,9 @@ func TestApplyEndsWithItsContext(t *testing.T) {
 
 func TestTruncate(t *testing.T) {
 	tg := newTarget(t, Config{CreateTables: true})
-	s := shape(id(), note())
-	truncate := func(keep func([]replication.Value) bool) {
-		t.Helper()
-		o := tg.Offset(1)
-		tg.Must(tg.w.Truncate(t.Context(), "g", s, keep, o))
-		tg.Next = o.Next
-	}
-	fill := func() {
-		t.Helper()
-		var rows []sink.Row
-		for i := range apply.TruncateChunk + 5 {
-			rows = append(rows, row(num(int64(i)), str("a")))
-		}
-		tg.Apply(s, rows...)
-	}
-	fill()
-	truncate(nil)
-	if got := tg.dump("SELECT count(*) FROM t"); got != "0" {
-		t.Errorf("after truncate: %s rows", got)
-	}
-	fill()
-	truncate(func(key []replication.Value) bool { return key[0].Int()%2 == 0 })
-	if got := tg.dump("SELECT count(*), sum(id % 2) FROM t"); got != fmt.Sprintf("%d|0", apply.TruncateChunk/2+3) {
-		t.Errorf("after a partial truncate: %s", got)
-	}
-	tg.exec("CREATE TABLE child (id bigint REFERENCES t)") // TRUNCATE is not possible any more
-	truncate(nil)
-	if got := tg.dump("SELECT count(*) FROM t"); got != "0" {
-		t.Errorf("after truncate of a referenced table: %s rows", got)
-	}
-	if err := tg.w.Truncate(t.Context(), "g", s, nil, sink.Offset{Topic: "public.t", From: 0, Next: 1}); err != sink.ErrFenced {
-		t.Errorf("truncate from another place: %v", err)
-	}
+	sinktest.Truncate(t, tg.Target, func() {
+		tg.exec("CREATE TABLE child (id bigint REFERENCES t)") // TRUNCATE is not possible any more
+	})
 }
 
 // TestTruncateKeys asserts that partial truncates see each kind of key as the

@@ -8,7 +8,7 @@ import (
 	"cdc/internal/servicetest"
 	"cdc/replication"
 	"cdc/secret"
-	"cdc/sink"
+	"cdc/sink/sinktest"
 )
 
 // TestRefusals asserts that each refusal says what is wrong and the statement
@@ -169,17 +169,5 @@ func TestAddColumns(t *testing.T) {
 }
 
 func TestKeysOnlyShapeMakesNoTable(t *testing.T) {
-	tg := newTarget(t, Config{CreateTables: true, AddColumns: true})
-	s := shape(id())
-	s.KeysOnly = true
-	tg.Apply(s, sink.Row{Delete: true, Values: []replication.Value{num(1)}})
-	if got := tg.dump("SELECT to_regclass('t'), next_offset FROM cdc_offsets"); got != "NULL|1" {
-		t.Errorf("got %s", got)
-	}
-	full := shape(id(), note())
-	tg.Apply(full, row(num(1), str("a")), row(num(2), str("b")))
-	tg.Apply(s, sink.Row{Delete: true, Values: []replication.Value{num(1)}})
-	if got := tg.dump("SELECT * FROM t"); got != "2|b" {
-		t.Errorf("got %s", got)
-	}
+	sinktest.KeysOnly(t, newTarget(t, Config{CreateTables: true, AddColumns: true}).Target, "current_schema")
 }

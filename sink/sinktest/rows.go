@@ -17,6 +17,10 @@ type Target struct {
 	// Dump returns what a query of the target says, a line a row, fields separated
 	// by |, as another client than the Writer sees it.
 	Dump func(sql string) string
+	// Exec runs a statement as that client does.
+	Exec func(sql string)
+	// Logs returns what the Writer has logged so far.
+	Logs func() string
 	Next int64 // the offset that the next Batch comes from; -1 at first
 }
 
