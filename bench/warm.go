@@ -20,7 +20,8 @@ func (e *environment) warm(ctx context.Context, d time.Duration) error {
 	}
 	fmt.Printf("warming the broker up for %s\n", d)
 	client, err := kgo.NewClient(kgo.SeedBrokers(e.brokers...), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0),
-		kgo.ConsumeTopics(topic), kgo.MetadataMinAge(10*time.Millisecond))
+		kgo.ConsumeTopics(topic), kgo.MetadataMinAge(10*time.Millisecond),
+		kgo.UnknownTopicRetries(-1)) // the controller may answer before the broker knows the topic
 	if err != nil {
 		return err
 	}
@@ -33,9 +34,11 @@ func (e *environment) warm(ctx context.Context, d time.Duration) error {
 		}
 	}
 	for end := time.Now().Add(d * 3 / 4); time.Now().Before(end); {
-		client.Produce(ctx, &kgo.Record{Value: value}, note)
-		if client.PollFetches(ctx); ctx.Err() != nil {
-			return ctx.Err()
+		if err := client.ProduceSync(ctx, &kgo.Record{Value: value}).FirstErr(); err != nil {
+			return fmt.Errorf("warm up: %w", err)
+		}
+		if err := client.PollFetches(ctx).Err(); err != nil {
+			return fmt.Errorf("warm up: %w", err)
 		}
 	}
 	for end := time.Now().Add(d / 4); time.Now().Before(end); {
